@@ -1,0 +1,42 @@
+"""The one error users see, and look-ups that suggest the nearest name."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+V = TypeVar("V")
+
+
+class TuneappError(Exception):
+    """What must hold, what came, what to do next. The command line prints it without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(TuneappError):
+    """The request itself is wrong: nothing was started."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that is in no dictionary of choices."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence ` Did you mean 'x'?`, or nothing where no known name is close."""
+    close = get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def lookup(name: str, choices: Mapping[str, V], noun: str) -> V:
+    """`choices[name]`; raises UnknownName that lists the choices and suggests the nearest."""
+    if name in choices:
+        return choices[name]
+    known = ", ".join(sorted(choices))
+    raise UnknownName(f"No {noun} named '{name}'; choose from {known}.{nearest(name, choices)}")
+
+
+def at_least(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise UsageError(f"`{name}` must be at least {low}, but got {value}.")
