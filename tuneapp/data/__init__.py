@@ -1,0 +1,10 @@
+"""Image sets: where they come from, how they are split, and batches of them on the device.
+
+`tuneapp.data.batches` needs torch; the rest does not.
+"""
+
+from tuneapp.data.datasets import load, names
+from tuneapp.data.image_sets import ImageSet, data_folder
+from tuneapp.data.splits import stratified_split, stratified_subset
+
+__all__ = ["ImageSet", "data_folder", "load", "names", "stratified_split", "stratified_subset"]
