@@ -1,0 +1,16 @@
+"""One trial's training: yields metrics each epoch, from a checkpoint to a checkpoint."""
+
+from tuneapp.training.config import TrainConfig, split_config
+from tuneapp.training.exported import export, load_exported, predict
+from tuneapp.training.loop import evaluate, resolve_precision, train
+
+__all__ = [
+    "TrainConfig",
+    "evaluate",
+    "export",
+    "load_exported",
+    "predict",
+    "resolve_precision",
+    "split_config",
+    "train",
+]

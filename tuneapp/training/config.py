@@ -1,0 +1,82 @@
+"""The hyperparameters of training, and how a trial's config is told apart into them and the model's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tuneapp import models
+from tuneapp.errors import UnknownName, UsageError, lookup, nearest
+from tuneapp.training.optimizers import OPTIMIZERS
+from tuneapp.training.schedules import SCHEDULES
+
+CROP = 0.125  # of a side, 4 of 32 pixels
+AUGMENTATIONS = {  # (flip, crop)
+    "none": (False, 0.0),
+    "flip": (True, 0.0),
+    "crop": (False, CROP),
+    "crop_flip": (True, CROP),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Raises UsageError for a value out of range, and takes 128.0 for an integer, 1 for a float."""
+
+    model: str = "small_cnn"  # one of MODELS
+    lr: float = 0.05  # peak, reached after lr_warmup
+    batch_size: int = 128  # examples
+    optimizer: str = "sgd"  # one of OPTIMIZERS
+    momentum: float = 0.9  # of sgd; the first beta of adam and adamw
+    nesterov: bool = True  # of sgd
+    weight_decay: float = 5e-4  # of weights; norms and biases have none
+    schedule: str = "cosine"  # one of SCHEDULES
+    lr_warmup: float = 0.1  # share of all optimiser steps
+    label_smoothing: float = 0.0  # share of the target given to all classes alike
+    augment: str = "flip"  # one of AUGMENTATIONS; flips are left out where the data say they make no sense
+    epochs: int | None = None  # None: as many as the study allows
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            default = 1 if field.name == "epochs" else field.default
+            value = getattr(self, field.name)
+            if value is not None or field.name != "epochs":
+                object.__setattr__(self, field.name, models.typed(field.name, value, default))
+        for name, choices, noun in (
+            ("model", models.MODELS, "model"),
+            ("optimizer", OPTIMIZERS, "optimizer"),
+            ("schedule", SCHEDULES, "schedule"),
+            ("augment", AUGMENTATIONS, "augmentation"),
+        ):
+            lookup(getattr(self, name), choices, noun)
+        _check("lr", self.lr, self.lr > 0, "above 0")
+        _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more")
+        _check("momentum", self.momentum, 0 <= self.momentum < 1, "from 0 to below 1")
+        _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
+        _check("lr_warmup", self.lr_warmup, 0 <= self.lr_warmup <= 1, "from 0 to 1")
+        _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "from 0 to below 1")
+        _check("epochs", self.epochs, self.epochs is None or self.epochs >= 1, "1 or more")
+
+
+def split_config(config: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
+    """(what training reads, what the model reads).
+
+    Names that begin with `_` are helpers of a space's expressions and are left out. Any other name that
+    neither knows raises UnknownName.
+    """
+    ours = {field.name for field in fields(TrainConfig)}
+    settings = TrainConfig(**{key: value for key, value in config.items() if key in ours})
+    models_own = models.hyperparameters_of(settings.model)
+    rest = {key: value for key, value in config.items() if key not in ours and not key.startswith("_")}
+    for key in rest:
+        if key not in models_own:
+            raise UnknownName(
+                f"Neither training nor model '{settings.model}' has a hyperparameter '{key}'; training has "
+                f"{', '.join(sorted(ours))}; the model has {', '.join(models_own)}."
+                f"{nearest(key, [*ours, *models_own])} A helper of expressions must begin with '_'."
+            )
+    return settings, rest
+
+
+def _check(name: str, value: Any, holds: bool, what: str) -> None:
+    if not holds:  # nan holds nowhere
+        raise UsageError(f"`{name}` must be {what}, but got {value}.")
