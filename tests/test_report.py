@@ -1,0 +1,214 @@
+"""Tables, pictures and the page, from runs in every state."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tuneapp import report
+from tuneapp.errors import UnknownName, UsageError
+from tuneapp.report import plots, tables
+from tuneapp.report.axes import Axis, axes, axis
+from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
+from tuneapp.studies import RunDirectory
+
+SPACE = {
+    "hyperparameters": {
+        "lr": {"type": "float", "low": 1e-4, "high": 0.3, "log": True},
+        "batch_size": {"type": "ordinal", "choices": [32, 64, 128]},
+        "optimizer": {"type": "categorical", "choices": ["sgd", "adamw"]},
+        "momentum": {"type": "float", "low": 0.8, "high": 0.99, "when": {"optimizer": ["sgd"]}},
+        "model": "small_cnn",
+    }
+}
+NASTY = "ValueError: </script><script>alert(1)</script> & \x1b[31mred\nsecond line"
+
+
+def new_run(folder: Path, name: str = "made", mode: str = "max", space: Any = None) -> RunDirectory:
+    request = Request(
+        task="cifar10",
+        space=SPACE if space is None else space,
+        metric=Metric("val_accuracy" if mode == "max" else "val_loss", mode),  # type: ignore[arg-type]
+        search=SearchSettings(samples=12),
+        scheduler=SchedulerSettings(max_iterations=9),
+    )
+    facts = {
+        "argv": ["tuneapp", "tune", "cifar10", "--set", "note=a b"],
+        "versions": {"tuneapp": "0.1.0", "torch": "2.15.0"},
+        "machine": {"cpus": 4},
+        "data": {"name": "cifar10", "checksum": "sha256:1234"},
+    }
+    return RunDirectory.create(folder, name, request, facts)
+
+
+def add_trial(
+    run: RunDirectory,
+    number: int,
+    values: Sequence[float],
+    end: str | None = "finished",
+    origin: str = "bayes",
+    reason: str = "",
+    **config: Any,
+) -> None:
+    """Append one whole trial: asked, started, its iterations and its end."""
+    metric = run.read().metric.name
+    whole = {
+        "lr": 0.01 * (number + 1),
+        "batch_size": 64,
+        "optimizer": "adamw",
+        "model": "small_cnn",
+        **config,
+    }
+    run.append("asked", trial=number, config=whole, origin=origin, seed=number)
+    if end == "waiting":
+        return
+    run.append("started", trial=number)
+    for iteration, value in enumerate(values, 1):
+        metrics = {metric: value, "train_loss": 1 / iteration, "lr": 0.01}
+        run.append("iteration", trial=number, iteration=iteration, metrics=metrics, worker="host:1")
+    if end is not None:
+        run.append(end, trial=number, reason=reason)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> RunDirectory:
+    """Every state, a conditional hyperparameter, one that is missing, and words that try to break out."""
+    run = new_run(tmp_path)
+    for number in range(6):
+        curve = [0.2, 0.3, 0.4 + 0.01 * number]
+        add_trial(run, number, curve, origin="warmup", optimizer="sgd", momentum=0.9)
+    add_trial(run, 6, [0.3, 0.5, 0.7], lr=0.02)
+    add_trial(run, 7, [0.1], end="stopped", reason="below the cut at rung 1", batch_size=128)
+    add_trial(run, 8, [0.2, math.nan], end="diverged", reason="val_accuracy is nan", lr=0.3)
+    add_trial(run, 9, [], end="failed", reason=NASTY)
+    add_trial(run, 10, [0.2, 0.3], end=None)
+    add_trial(run, 11, [], end="waiting")
+    return run
+
+
+@pytest.fixture(params=["mixed", "empty", "one", "asked", "all failed", "no space", "constant", "min"])
+def any_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunDirectory]:
+    state = request.param
+    if state == "mixed":
+        yield request.getfixturevalue("mixed")
+        return
+    run = new_run(
+        tmp_path, mode="min" if state == "min" else "max", space={} if state == "no space" else None
+    )
+    if state == "one":
+        add_trial(run, 0, [0.5])
+    elif state == "asked":
+        add_trial(run, 0, [], end="waiting")
+    elif state == "all failed":
+        for number in range(4):
+            add_trial(run, number, [], end="failed", reason=NASTY)
+    elif state in ("no space", "min"):
+        for number in range(12):
+            add_trial(run, number, [5.0, 1.0 / (number + 1)], note=["a", "b"][number % 2])
+    elif state == "constant":
+        for number in range(12):
+            add_trial(run, number, [0.5, 0.5], lr=0.01)
+    yield run
+
+
+def test_a_report_is_written_from_any_state(any_run: RunDirectory) -> None:
+    page = report.write(any_run)
+    assert page == any_run.path / "report.html"
+    assert "</html>" in page.read_text()
+    assert {file.stem for file in (any_run.path / "plots").glob("*.png")} == set(report.PLOTS)
+    assert (any_run.path / "trials.csv").read_text().startswith("trial,")
+    assert any_run.path.name in report.summary(any_run.read())
+
+
+def test_a_torn_last_line_is_tolerated(mixed: RunDirectory) -> None:
+    with mixed.events_file.open("a") as file:
+        file.write('{"event": "finished", "tri')
+    assert report.write(mixed).is_file()
+
+
+def test_the_summary_names_the_incumbent_the_leaders_and_the_failures(mixed: RunDirectory) -> None:
+    mixed.append("tested", trial=6, metrics={"test_accuracy": 0.68})
+    words = report.summary(mixed.read())
+    assert "12 trials: 7 finished, 1 stopped early, 1 diverged, 1 failed, 2 running (6 warm-up)" in words
+    assert "Best: trial 6, val_accuracy = 0.7 (max), 3 iterations" in words
+    assert "test_accuracy = 0.68" in words
+    assert "trial 8 diverged: val_accuracy is nan" in words
+    assert "\x1b" not in words
+    assert max(map(len, words.splitlines())) <= tables.WIDTH
+
+
+def test_the_frame_has_a_row_a_trial_and_keeps_names_apart(mixed: RunDirectory) -> None:
+    frame = report.trials_frame(mixed.read())
+    assert list(frame["trial"]) == list(range(12))
+    assert frame["val_accuracy"][6] == 0.7
+    assert frame["lr"][6] == 0.02  # the hyperparameter
+    assert frame["metric.lr"][6] == 0.01  # the schedule's
+    assert math.isnan(frame["momentum"][6])
+    assert frame["reason"][9] == "ValueError: </script><script>alert(1)</script> & [31mred second line"
+
+
+def test_a_hyperparameter_called_like_a_column_gets_a_prefix(tmp_path: Path) -> None:
+    run = new_run(tmp_path, space={})
+    add_trial(run, 0, [0.5], seed=7)
+    frame = report.trials_frame(run.read())
+    assert frame["config.seed"][0] == 7
+    assert frame["seed"][0] == 0
+
+
+def test_the_incumbent_never_gets_worse_and_follows_the_order_of_ends(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    for number, value in enumerate([0.3, 0.2, 0.5, 0.4]):
+        add_trial(run, number, [value])
+    study = run.read()
+    study.trials[2].ended = 0.0  # it ended first
+    ended = plots.in_order_of_end(study)
+    assert [trial.number for trial in ended] == [2, 0, 1, 3]
+    assert plots.incumbent_line(study, ended) == [0.5] * 4
+
+
+def test_the_random_baseline_starts_at_the_quantiles_and_ends_at_the_best_draw(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    for number in range(10):
+        add_trial(run, number, [0.1 * (number + 1)], origin="warmup")
+    band = plots.random_baseline(run.read(), 50)
+    assert band is not None
+    low, middle, high = band
+    assert [low[0], middle[0], high[0]] == pytest.approx([0.1, 0.5, 0.9])
+    assert low[-1] == middle[-1] == high[-1] == pytest.approx(1.0)
+
+
+def test_four_random_trials_make_no_baseline(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    for number in range(4):
+        add_trial(run, number, [0.5], origin="warmup")
+    assert plots.random_baseline(run.read(), 10) is None
+
+
+def test_overlapping_trials_of_one_worker_get_lanes_of_their_own(mixed: RunDirectory) -> None:
+    study = mixed.read()
+    for trial, (start, end) in zip(study.trials[:3], [(0, 10), (5, 8), (10, 12)], strict=True):
+        trial.started, trial.ended = float(start), float(end)
+    assert plots.worker_lanes(study.trials[:3]) == {0: "host:1", 1: "host:1 (2)", 2: "host:1"}
+
+
+def test_places_on_a_log_axis_are_even_in_the_log() -> None:
+    lr = Axis("lr", 1e-4, 1.0, log=True)
+    assert lr.unit(1e-2) == pytest.approx(0.5)
+    assert lr.at(np.array([0.0, 0.5, 1.0])) == pytest.approx([1e-4, 1e-2, 1.0])
+
+
+def test_axes_are_the_searched_hyperparameters_with_their_domains(mixed: RunDirectory) -> None:
+    study = mixed.read()
+    assert [one.name for one in axes(study)] == ["lr", "batch_size", "optimizer", "momentum"]
+    assert axes(study)[0].log
+    assert axis(study, "model").choices == ("small_cnn",)
+
+
+def test_a_plot_of_an_unknown_hyperparameter_suggests_the_nearest(mixed: RunDirectory) -> None:
+    with pytest.raises(UnknownName, match="'momentum'"):
+        report.PLOTS["map"](mixed.read(), "lr", "momentun")
+    with pytest.raises(UsageError, match="two different"):
+        report.PLOTS["map"](mixed.read(), "lr", "lr")

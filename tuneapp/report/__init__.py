@@ -1,0 +1,30 @@
+"""Tables, pictures and one self-contained page, from a run directory alone."""
+
+from pathlib import Path
+
+from tuneapp.report.page import render
+from tuneapp.report.plots import PLOTS, draw_all
+from tuneapp.report.tables import summary, trials_frame
+from tuneapp.studies import RunDirectory
+
+__all__ = ["PLOTS", "summary", "trials_frame", "write"]
+
+
+def write(run: RunDirectory, pictures: bool = True) -> Path:
+    """Write report.html, trials.csv and plots/*.png from whatever the run holds by now; returns the page.
+
+    Without pictures it is quick enough to be called again and again while the run goes on.
+    """
+    study = run.read()
+    _replace(run.path / "trials.csv", trials_frame(study).to_csv(index=False))
+    if pictures:
+        draw_all(study, run.path / "plots")
+    return _replace(run.path / "report.html", render(study))
+
+
+def _replace(path: Path, text: str) -> Path:
+    """Whole or not at all: somebody may be reading it."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path

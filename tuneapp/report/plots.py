@@ -1,0 +1,484 @@
+"""Pictures of a study: one function a picture, each a Figure, drawn without pyplot's global state.
+
+A picture that has nothing to show says so in words: every function takes a study in any state.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tuneapp.errors import UsageError
+from tuneapp.report.axes import Array, Axis, axis, places, units
+from tuneapp.report.axes import axes as axes_of
+from tuneapp.report.style import (
+    BLUE,
+    GREY,
+    ORIGINS,
+    RED,
+    SERIES,
+    STATE_COLOURS,
+    legend_below,
+    metric_label,
+    new_figure,
+    norm_for,
+    origin_group,
+    scale_axis,
+    scale_values,
+    sheet,
+    spread,
+    value_map,
+    words_only,
+)
+from tuneapp.report.tables import STATE_WORDS, last_moment, leaders
+from tuneapp.studies import State, Study, Trial
+
+NO_RESULT = "No trial has a result yet."
+MAX_CURVES = 200  # more lines make a picture slow and grey
+MAX_INDEXES = 60  # more numbers cover each other
+BASELINE_TRIALS = 5  # random results below this number make no band
+
+
+def results(study: Study) -> Figure:
+    """Every trial's result over its number: random dots, Bayesian crosses, as PHS draws them."""
+    shown = with_value(study)
+    if not shown:
+        return words_only("Result of each trial", NO_RESULT)
+    metric = study.metric
+    figure, axes = sheet(f"Result of each trial: {metric.name}, {better(study)} is better")
+    values = [study.value(trial) or 0.0 for trial in shown]
+    low, high = scale_values(axes, values)
+    for group, (words, colour, marker) in ORIGINS.items():
+        for early, note in ((False, ""), (True, ", stopped early")):
+            some = [
+                (trial.number, value)
+                for trial, value in zip(shown, values, strict=True)
+                if origin_group(trial.origin) == group and (trial.state is State.STOPPED) is early
+            ]
+            if some:
+                x, y = np.array(some).T
+                axes.scatter(
+                    x, np.clip(y, low, high), s=30, color=colour, marker=marker, linewidths=1.6,
+                    alpha=0.35 if early else 1.0, label=words + note,
+                )  # fmt: skip
+    outside = [t.number for t, v in zip(shown, values, strict=True) if not low <= v <= high]
+    _rail(axes, outside, "far outside the scale", "^" if metric.mode == "min" else "v", "#333333")
+    lost = [trial.number for trial in study.trials if trial.state in (State.DIVERGED, State.FAILED)]
+    _rail(axes, lost, "failed or diverged", "s", GREY)
+    best = study.best
+    if best is not None:
+        place = (best.number, min(max(study.value(best) or 0.0, low), high))
+        axes.scatter(*place, s=150, facecolors="none", edgecolors="black", linewidths=1.5, label="best")
+    axes.set_xlabel("trial number, in the order of asking")
+    axes.set_ylabel(metric_label(metric.name))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_below(figure, axes)
+    return figure
+
+
+def best_so_far(study: Study) -> Figure:
+    """The incumbent's value after each trial that ended, beside what random draws alone would give."""
+    ended = in_order_of_end(study)
+    if not ended:
+        return words_only("Best so far", NO_RESULT)
+    metric = study.metric
+    figure, axes = sheet(f"Best {metric.name} so far, {better(study)} is better")
+    line = incumbent_line(study, ended)
+    band = random_baseline(study, len(ended))
+    counted = np.arange(1, len(ended) + 1)
+    values = [value for value in line if value is not None]
+    if band is not None:
+        low, middle, high = band
+        axes.fill_between(
+            counted, low, high, color=BLUE, alpha=0.15, linewidth=0,
+            label="best of as many draws from this run's own random trials, 10 to 90 %",
+        )  # fmt: skip
+        axes.plot(counted, middle, color=BLUE, linestyle="--", linewidth=1.2, label="their median")
+        values += [*low, *high]
+    drawn = np.array([np.nan if value is None else value for value in line])
+    axes.step(counted, drawn, where="post", color=RED, linewidth=2, label="this search")
+    axes.plot(counted[-1], drawn[-1], "o", color=RED, markersize=5)
+    axes.annotate(
+        f"{drawn[-1]:.4g}", (counted[-1], drawn[-1]), xytext=(0, 8 if metric.mode == "max" else -14),
+        textcoords="offset points", ha="right", fontsize=9,
+    )  # fmt: skip
+    scale_values(axes, values)
+    axes.margins(y=0.1)
+    axes.set_xlabel("trials ended")
+    axes.set_ylabel(metric_label(metric.name))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_below(figure, axes, columns=3)
+    return figure
+
+
+def curves(study: Study) -> Figure:
+    """The metric over iterations, one line a trial; the best in colour, early-stopped ones marked."""
+    name = study.metric.name
+    drawn = [trial for trial in study.trials if trial.curve(name)]
+    if not drawn:
+        return words_only("Learning curves", NO_RESULT)
+    if max(len(trial.curve(name)) for trial in drawn) < 2:
+        return words_only("Learning curves", "Every trial reported once: there are no curves to draw.")
+    top = leaders(study)
+    shown = sample_curves(drawn, top)
+    note = f" ({len(shown)} of {len(drawn)} trials)" if len(shown) < len(drawn) else ""
+    figure, axes = sheet(f"Learning curves of {name}{note}")
+    values = [value for trial in shown for _, value in trial.curve(name)]
+    low, high = scale_values(axes, values)
+    for rung in rungs(study):
+        axes.axvline(rung, color="#000000", alpha=0.25, linestyle=":", linewidth=1)
+    for trial in shown:
+        if trial not in top:
+            x, y = np.array(trial.curve(name)).T
+            axes.plot(x, np.clip(y, low, high), color=GREY, alpha=0.45, linewidth=0.9)
+    for rank, trial in reversed(list(enumerate(top))):
+        x, y = np.array(trial.curve(name)).T
+        axes.plot(
+            x, np.clip(y, low, high), color=SERIES[rank], linewidth=2,
+            label=f"trial {trial.number}: {study.value(trial):.4g}",
+        )  # fmt: skip
+    for state, marker in ((State.STOPPED, "o"), (State.DIVERGED, "X"), (State.FAILED, "X")):
+        ends = [
+            (point[0], min(max(point[1], low), high))
+            for trial in shown
+            if trial.state is state and np.isfinite((point := trial.curve(name)[-1])[1])
+        ]
+        if ends:
+            axes.plot(
+                *np.array(ends).T, marker, color="none" if state is State.STOPPED else STATE_COLOURS[state],
+                markeredgecolor=STATE_COLOURS[state], markersize=6, linestyle="none",
+                label=STATE_WORDS[state],
+            )  # fmt: skip
+    if rungs(study):
+        axes.plot([], [], color="#000000", alpha=0.35, linestyle=":", label="rung of the scheduler")
+    axes.set_xlabel("iteration (epoch or round)")
+    axes.set_ylabel(metric_label(name))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: (not labels[i].startswith("trial"), -i))
+    figure.legend(
+        [handles[i] for i in order], [labels[i] for i in order],
+        loc="outside lower left", ncols=4, frameon=False, fontsize=9,
+    )  # fmt: skip
+    return figure
+
+
+def parallel(study: Study, *names: str) -> Figure:
+    """One axis a hyperparameter and one for the result, one line a trial; dark is better."""
+    drawn = [axis(study, name) for name in names] or axes_of(study)
+    shown = scored_trials(study)
+    if not shown or not drawn:
+        words = NO_RESULT if not shown else "No hyperparameter is searched."
+        return words_only("Parallel coordinates", words)
+    values = np.array([study.value(trial) for trial in shown], dtype=float)
+    norm, colours = norm_for(list(values)), value_map(study)
+    figure = new_figure(max(8.0, 1.35 * (len(drawn) + 1)), 4.8)
+    axes = figure.add_subplot()
+    axes.set_title(
+        f"Hyperparameters of each trial, dark: better {study.metric.name}", loc="left", fontsize=11
+    )
+    scaled = np.asarray(norm(values), dtype=float)
+    columns = [np.nan_to_num(_jittered(one, shown), nan=-0.14) for one in drawn]
+    points = np.column_stack([*columns, scaled])
+    order = np.argsort(values if study.metric.mode == "max" else -values)
+    many = len(shown) > MAX_CURVES
+    lines = [np.column_stack([np.arange(points.shape[1]), points[i]]) for i in order]
+    collection = LineCollection(
+        lines, array=values[order], cmap=colours, norm=norm, alpha=0.35 if many else 0.75,
+        linewidths=0.6 if many else 1.1,
+    )  # fmt: skip
+    axes.add_collection(collection)
+    best = study.best
+    if best is not None:
+        axes.plot(points[shown.index(best)], color="black", linewidth=2.4, label=f"best, trial {best.number}")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.06), frameon=False, fontsize=9)
+    for position, one in enumerate(drawn):
+        _pole(axes, position, [*one.ticks()])
+        if np.isnan(units(one, [trial.config for trial in shown])).any():
+            axes.text(position + 0.03, -0.14, "not set", fontsize=8, va="center", color="#444444")
+    ends = [norm.vmin or 0.0, norm.vmax or 1.0]
+    inner = norm.inverse(np.linspace(0, 1, 5))
+    _pole(axes, len(drawn), [(float(norm(v)), f"{v:.4g}") for v in [ends[0], *inner[1:-1], ends[1]]])
+    labels = [_broken(f"{one.name}{' (log)' if one.log else ''}") for one in drawn]
+    axes.set_xticks(range(len(drawn) + 1), [*labels, _broken(study.metric.name)], fontsize=9)
+    axes.xaxis.set_ticks_position("top")
+    axes.tick_params(axis="x", length=0)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_xlim(-0.15, len(drawn) + 0.4)
+    axes.set_ylim(-0.2, 1.06)
+    return figure
+
+
+def pair_map(study: Study, x: str | None = None, y: str | None = None) -> Figure:
+    """Trials over two hyperparameters: colour is the result, the number the trial; the best is circled."""
+    first, second, problem = pair(study, x, y)
+    if first is None or second is None:
+        return words_only("Map of two hyperparameters", problem)
+    figure, axes = sheet(
+        f"Trials over {first.name} and {second.name}, dark: better {study.metric.name}", 7.2, 5.2
+    )
+    scale_axis(axes, "x", first)
+    scale_axis(axes, "y", second)
+    norm, colours = norm_for([study.value(t) or 0.0 for t in scored_trials(study)]), value_map(study)
+    _mark_trials(study, axes, first, second, norm)
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes)
+    bar.set_label(metric_label(study.metric.name))
+    legend_below(figure, axes)
+    return figure
+
+
+def timeline(study: Study) -> Figure:
+    """When each worker ran which trial; green triangles mark the starts, red ones the ends."""
+    begun = [trial for trial in study.trials if trial.started is not None]
+    if not begun:
+        return words_only("Worker time line", "No trial has started yet.")
+    zero = min(trial.started or 0.0 for trial in begun)
+    unit, words = time_unit(max((last_moment(trial) or zero) - zero for trial in begun))
+    lanes = worker_lanes(begun)
+    names = list(dict.fromkeys(lanes.values()))
+    figure, axes = sheet("Which worker ran which trial, and when", 8.0, min(12.0, 1.8 + 0.32 * len(names)))
+    few = len(begun) <= MAX_CURVES
+    for state, colour in STATE_COLOURS.items():
+        some = [trial for trial in begun if trial.state is state]
+        if some:
+            lines = [
+                [
+                    ((t.started or zero) - zero, names.index(lanes[t.number])),
+                    ((last_moment(t) or zero) - zero, names.index(lanes[t.number])),
+                ]
+                for t in some
+            ]
+            scaled = np.array(lines) / [unit, 1]
+            axes.add_collection(
+                LineCollection(
+                    list(scaled), colors=colour, linewidths=7 if few else 4, label=STATE_WORDS[state]
+                )
+            )
+            if few:
+                ends = scaled[:, 1] if state is not State.RUNNING else scaled[:0, 1]
+                axes.scatter(scaled[:, 0, 0], scaled[:, 0, 1], s=26, color="#00664B", marker=">", zorder=3)
+                axes.scatter(ends[:, 0], ends[:, 1], s=26, color="#B00020", marker="<", zorder=3)
+    if few:
+        axes.scatter([], [], marker=">", s=26, color="#00664B", label="start")
+        axes.scatter([], [], marker="<", s=26, color="#B00020", label="end")
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.autoscale_view(scaley=False)
+    axes.set_xlabel(f"time since the first start ({words})")
+    axes.set_ylabel("worker")
+    legend_below(figure, axes, columns=7)
+    return figure
+
+
+# -- what the pictures and the page have in common
+
+
+def with_value(study: Study) -> list[Trial]:
+    """Trials that are not lost and have reported: running ones with their last value."""
+    return [
+        trial
+        for trial in study.trials
+        if trial.state not in (State.DIVERGED, State.FAILED) and study.value(trial) is not None
+    ]
+
+
+def scored_trials(study: Study) -> list[Trial]:
+    return [trial for trial in study.trials if study.score(trial) is not None]
+
+
+def in_order_of_end(study: Study) -> list[Trial]:
+    """Trials that are over, as they ended; none where nothing succeeded."""
+    ended = sorted((trial for trial in study.trials if trial.over), key=lambda t: (t.ended or 0.0, t.number))
+    return ended if scored_trials(study) else []
+
+
+def incumbent_line(study: Study, ended: Sequence[Trial]) -> list[float | None]:
+    """The incumbent's value after each of these trials; None before the first success."""
+    scores = [-np.inf if (score := study.score(trial)) is None else score for trial in ended]
+    return [study.metric.score(best) if np.isfinite(best) else None for best in accumulate(scores, max)]
+
+
+def random_baseline(study: Study, count: int) -> tuple[Array, Array, Array] | None:
+    """10, 50 and 90 % quantiles of the best of 1…count draws from the run's own random trials.
+
+    Exact order statistics of the empirical distribution, drawn with replacement: the best of n is at most
+    the q quantile with probability q^n. None below five random results. Lost trials count as the worst.
+    """
+    ended = [trial for trial in study.trials if origin_group(trial.origin) == "random" and trial.over]
+    scores = np.sort([score for trial in ended if (score := study.score(trial)) is not None])
+    if len(scores) < BASELINE_TRIALS:
+        return None
+    lost = len(ended) - len(scores)
+    scores = np.concatenate([np.full(lost, scores[0]), scores])
+    draws = np.arange(1, count + 1)
+    quantiles = [
+        scores[np.ceil(share ** (1 / draws) * len(scores)).astype(int) - 1] for share in (0.1, 0.5, 0.9)
+    ]
+    low, middle, high = (np.array([study.metric.score(v) for v in line]) for line in quantiles)
+    return (low, middle, high) if study.metric.mode == "max" else (high, middle, low)
+
+
+def sample_curves(drawn: Sequence[Trial], top: Sequence[Trial]) -> list[Trial]:
+    """At most 200 trials, evenly over the run, the best among them."""
+    if len(drawn) <= MAX_CURVES:
+        return list(drawn)
+    kept = {drawn[i].number for i in np.linspace(0, len(drawn) - 1, MAX_CURVES - len(top)).astype(int)}
+    kept |= {trial.number for trial in top}
+    return [trial for trial in drawn if trial.number in kept]
+
+
+def rungs(study: Study) -> list[int]:
+    """Iterations at which the scheduler cuts: grace * reduction^k below the maximum; [] where it has none."""
+    settings = study.request.scheduler
+    found = []
+    rung = settings.grace_iterations
+    while settings.type == "asha" and rung < settings.max_iterations:
+        found.append(rung)
+        rung *= settings.reduction
+    return found
+
+
+def pair(study: Study, x: str | None, y: str | None) -> tuple[Axis | None, Axis | None, str]:
+    """The two axes asked for, or the first two searched; else None and the words that say why."""
+    if not scored_trials(study):
+        return None, None, NO_RESULT
+    known = axes_of(study)
+    if x is not None and x == y:
+        raise UsageError(f"A map needs two different hyperparameters, but got '{x}' twice.")
+    first = axis(study, x) if x else next((one for one in known if one.name != y), None)
+    second = axis(study, y) if y else next((one for one in known if first and one.name != first.name), None)
+    if first is None or second is None:
+        return None, None, "A map needs two searched hyperparameters."
+    return first, second, ""
+
+
+def worker_lanes(trials: Sequence[Trial]) -> dict[int, str]:
+    """trial number -> name of its lane: the worker, numbered from 2 where two of its trials overlap."""
+    free_at: dict[str, float] = {}
+    lanes = {}
+    for trial in sorted(trials, key=lambda t: (t.started or 0.0, t.number)):
+        worker = trial.worker or "no worker reported"
+        count = 1
+        lane = worker
+        # A millisecond of overlap is the clock's, not the worker's.
+        while free_at.get(lane, -np.inf) > (trial.started or 0.0) + 1e-3:
+            count += 1
+            lane = f"{worker} ({count})"
+        free_at[lane] = last_moment(trial) or 0.0
+        lanes[trial.number] = lane
+    return {number: lanes[number] for number in sorted(lanes, key=lambda n: lanes[n])}
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Seconds in one unit of a readable axis, and its name."""
+    if seconds < 180:
+        return 1.0, "s"
+    return (60.0, "min") if seconds < 3 * 3600 else (3600.0, "h")
+
+
+def better(study: Study) -> str:
+    return "higher" if study.metric.mode == "max" else "lower"
+
+
+# -- helpers of single pictures
+
+
+def _rail(axes: Axes, numbers: Sequence[int], words: str, marker: str, colour: str) -> None:
+    """Trials that have no place on the scale stand at its foot."""
+    if numbers:
+        axes.plot(
+            numbers, [0.012 if marker != "^" else 0.988] * len(numbers), marker, color=colour, markersize=5,
+            transform=axes.get_xaxis_transform(), label=words, clip_on=False,
+        )  # fmt: skip
+
+
+def _mark_trials(study: Study, axes: Axes, first: Axis, second: Axis, norm: Normalize | None = None) -> None:
+    """The trials, coloured by their results where a norm is given, else black on a ground of colour."""
+    shown = scored_trials(study)
+    configs = [trial.config for trial in shown]
+    x, y = places(first, configs), places(second, configs)
+    x, y = spread(x, first, seed=0), spread(y, second, seed=1)
+    values = np.array([study.value(trial) for trial in shown], dtype=float)
+    fills = np.tile([0.0, 0.0, 0.0, 1.0], (len(shown), 1)) if norm is None else value_map(study)(norm(values))
+    for group, (words, _, marker) in ORIGINS.items():
+        some = [i for i, trial in enumerate(shown) if origin_group(trial.origin) == group]
+        if some:
+            filled = marker != "x"
+            axes.scatter(
+                x[some], y[some], c=fills[some], marker=marker, s=42, linewidths=0.5 if filled else 1.8,
+                edgecolors="#444444" if filled else None, label=words,
+            )  # fmt: skip
+    numbered = shown if len(shown) <= MAX_INDEXES else leaders(study)
+    for i, trial in enumerate(shown):
+        if trial in numbered:
+            axes.annotate(
+                str(trial.number), (x[i], y[i]), xytext=(4, 4), textcoords="offset points", fontsize=7
+            )
+    best = study.best
+    if best is not None and not np.isnan(x[shown.index(best)] + y[shown.index(best)]):
+        i = shown.index(best)
+        axes.scatter(x[i], y[i], s=190, facecolors="none", edgecolors=BLUE, linewidths=2.2, label="best")
+    absent = int(np.isnan(x + y).sum())
+    if absent:
+        axes.plot([], [], linestyle="none", label=f"not drawn: {absent} trials without one of the two")
+
+
+def _jittered(one: Axis, shown: Sequence[Trial]) -> Array:
+    found = units(one, [trial.config for trial in shown])
+    if one.numeric:
+        return found
+    width = 0.25 / max(1, len(one.choices))
+    return found + np.random.default_rng(0).uniform(-width, width, len(found)) * 0.4
+
+
+def _pole(axes: Axes, position: int, ticks: Sequence[tuple[float, str]]) -> None:
+    axes.plot([position, position], [0, 1], color="#333333", linewidth=1)
+    for unit, label in ticks:
+        short = label if len(label) <= 14 else label[:13] + "…"
+        axes.plot([position - 0.02, position], [unit, unit], color="#333333", linewidth=1)
+        axes.text(
+            position + 0.03, unit, short, fontsize=8, va="center",
+            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
+
+
+def _broken(name: str) -> str:
+    """A long name on two lines."""
+    if len(name) <= 14:
+        return name
+    cut = [i for i, c in enumerate(name) if c in "_ .-" and i > 2]
+    if not cut:
+        return name
+    middle = min(cut, key=lambda i: abs(i - len(name) / 2))
+    return name[: middle + 1] + "\n" + name[middle + 1 :]
+
+
+def draw_all(study: Study, folder: Path) -> list[Path]:
+    """Every picture of PLOTS as a PNG in the folder, each written whole before it is seen."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, draw in PLOTS.items():
+        path = folder / f"{name}.png"
+        temporary = folder / f".{name}.png"
+        draw(study).savefig(temporary, format="png", dpi="figure")
+        temporary.replace(path)
+        written.append(path)
+    return written
+
+
+PLOTS: dict[str, Callable[..., Figure]] = {
+    "results": results,
+    "best": best_so_far,
+    "curves": curves,
+    "parallel": parallel,
+    "map": pair_map,
+    "timeline": timeline,
+}
