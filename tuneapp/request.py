@@ -10,6 +10,7 @@ Config = dict[str, Any]  # hyperparameter -> value; inactive conditional hyperpa
 Metrics = dict[str, float]  # one iteration's numbers
 
 ALGORITHMS = ("bayes", "random", "grid", "points")
+WARMUP_DESIGNS = ("sobol", "random")
 STOPPING = ("asha", "hyperband", "median", "none")
 
 
@@ -36,14 +37,24 @@ class SearchSettings:
     warmup: int | None = None  # random trials first; None: a third of the samples, 10 at most
     repeats: int = 1  # seeds a config is run with
     seed: int = 0  # of every draw, splits and first weights included
+    warmup_design: str = "sobol"  # one of WARMUP_DESIGNS
+    deterministic: bool = (
+        True  # the same proposals whatever the timing; False: each knows all results there are
+    )
+    lag: int | None = (
+        None  # trials just before, whose results a proposal may not know; None: those in flight - 1
+    )
 
     def __post_init__(self) -> None:
         lookup(self.algorithm, {name: name for name in ALGORITHMS}, "search algorithm")
+        lookup(self.warmup_design, {name: name for name in WARMUP_DESIGNS}, "warm-up design")
         at_least("samples", self.samples, 1)
         at_least("repeats", self.repeats, 1)
         at_least("seed", self.seed, 0)
         if self.warmup is not None:
             at_least("warmup", self.warmup, 0)
+        if self.lag is not None:
+            at_least("lag", self.lag, 0)
 
     @property
     def warmup_trials(self) -> int:
