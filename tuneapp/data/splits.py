@@ -42,8 +42,8 @@ def stratified_subset(labels: NDArray[np.integer], examples: int, seed: int) -> 
     _, counts = np.unique(labels, return_counts=True)
     if not len(counts) <= examples <= len(labels) or examples < 1:
         raise UsageError(
-            f"A subset must hold {len(counts)} examples or more, one of each class, and at most {len(labels)}, "
-            f"which is all there are. It was to have {examples}."
+            f"A subset must hold {len(counts)} examples or more, one of each class, and at most all "
+            f"{len(labels)}. It was to have {examples}."
         )
     return _draw(labels, _quotas(counts, examples, counts), seed)
 
