@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -96,6 +96,7 @@ class Study:
     folder: Path | None = None  # the run directory, where there is one
     facts: dict[str, Any] = field(default_factory=dict)  # run.json beside the request: argv, versions, machine …
     test: Metrics | None = None  # the incumbent on the test set, read once
+    tested: int | None = None  # the trial it was read for
     closed: bool = False  # the driver came to its end
 
     @property
@@ -120,6 +121,13 @@ class Study:
         scored = [(score, -trial.number) for trial in self.trials if (score := self.score(trial)) is not None]
         return self.trials[-max(scored)[1]] if scored else None
 
+    @property
+    def seconds(self) -> float:
+        """From the first trial's asking to the last news of any: the pause of an interrupted study counts."""
+        times = [trial.ended or trial.started or trial.asked for trial in self.trials]
+        times += [trial.history[-1]["time"] for trial in self.trials if trial.history]
+        return max(times) - self.trials[0].asked if times else 0.0
+
     def counts(self) -> dict[str, int]:
         """Trials by state, in all, and how many came before the model (`warmup`)."""
         counts = {"total": len(self.trials)}
@@ -130,7 +138,8 @@ class Study:
     def apply(self, event: Event) -> None:
         """Take one line of trials.jsonl into account. Unknown kinds are left out."""
         kind, when = event["event"], event["time"]
-        self.closed = kind == "closed"
+        if kind in ("closed", "extended", "asked", "started"):
+            self.closed = kind == "closed"
         if kind == "asked":
             trial = Trial(
                 event["trial"], event["config"], event["origin"], event["seed"], asked=when
@@ -141,16 +150,19 @@ class Study:
                     "trials.jsonl was edited or mixed from two runs."
                 )
             self.trials.append(trial)
+        elif kind == "extended":
+            search = replace(self.request.search, samples=event["samples"], warmup=event["warmup"])
+            self.request = replace(self.request, search=search)
         elif kind == "tested":
-            self.test = _numbers(event["metrics"])
+            self.test, self.tested = _numbers(event["metrics"]), event["trial"]
         elif "trial" in event:
             trial = self.trials[event["trial"]]
             if kind == "started":
                 trial.started = when if trial.started is None else trial.started
-                trial.worker = event["worker"]
             elif kind == "iteration":
                 trial.history.append({**_numbers(event["metrics"]), "iteration": event["iteration"], "time": when})
                 trial.checkpoint = event.get("checkpoint", trial.checkpoint)
+                trial.worker = event.get("worker", trial.worker)
             elif kind in (State.FINISHED, State.STOPPED, State.DIVERGED, State.FAILED):
                 trial.state, trial.reason, trial.ended = State(kind), event.get("reason", ""), when
 
@@ -198,6 +210,14 @@ class RunDirectory:
             yield
         finally:
             lock.release()
+
+    def locked(self) -> bool:
+        """Whether a driver runs it now."""
+        try:
+            with self.lock():
+                return False
+        except UsageError:
+            return True
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event now, as one flushed line, and return it as a reader would see it."""

@@ -1,0 +1,58 @@
+"""What tests share: one Ray a session, runs of made-up functions."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuneapp.request import Metric, Request, Resources, SchedulerSettings, SearchSettings
+from tuneapp.studies import RunDirectory
+
+OBJECTIVES = Path(__file__).parent / "objectives.py"
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """A Ray of two CPUs for all tests of a process; the engine uses it as it finds it."""
+    from tuneapp.engine import cluster
+
+    with cluster.connected(Resources()):
+        yield
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Any:
+    """make_run("quadratic", samples=…, max_iterations=…) -> a run directory, not yet run."""
+
+    def make(
+        function: str,
+        *,
+        hyperparameters: dict[str, Any] | None = None,
+        metric: Metric = Metric("score"),
+        max_iterations: int = 9,
+        scheduler: str = "asha",
+        concurrent: int = 2,
+        **search: Any,
+    ) -> RunDirectory:
+        space = hyperparameters or {"x": {"type": "float", "low": 0.0, "high": 1.0}}
+        request = Request(
+            f"{OBJECTIVES}:{function}",
+            {"hyperparameters": space, "points": []},
+            metric,
+            search=SearchSettings(**{"samples": 8, **search}),
+            scheduler=SchedulerSettings(type=scheduler, max_iterations=max_iterations),
+            resources=Resources(concurrent=concurrent),
+        )
+        return RunDirectory.create(tmp_path / "runs", None, request, {"argv": []})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real image sets; the test is skipped where there is none."""
+    if not os.environ.get("TUNEAPP_DATA"):
+        pytest.skip("needs real pictures: set TUNEAPP_DATA to a folder with mnist and cifar10")
+    return Path(os.environ["TUNEAPP_DATA"])

@@ -1,0 +1,64 @@
+"""Small objectives for the tests of the engine; each runs in a Ray worker."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from tuneapp.objectives import Context
+
+
+def quadratic(x: float) -> float:
+    """Best at 0.3."""
+    return -((x - 0.3) ** 2)
+
+
+def curve(x: float, context: Context) -> Iterator[dict[str, float]]:
+    """Rises towards x; goes on from its checkpoint, and says how often it began."""
+    begins, done = 1, 0
+    if context.checkpoint is not None:
+        begins, done = (int(n) for n in (context.checkpoint / "state").read_text().split())
+        begins += 1
+    for iteration in range(done + 1, context.max_iterations + 1):
+        assert context.folder is not None
+        (context.folder / "state").write_text(f"{begins} {iteration}")
+        yield {"score": x * (1 - 0.5**iteration), "begins": begins}
+
+
+def slow_curve(x: float, context: Context) -> Iterator[dict[str, float]]:
+    """As `curve`, and slow enough to be interrupted: it waits for time to pass, not for anybody."""
+    import time
+
+    for metrics in curve(x, context):
+        time.sleep(0.1)
+        yield metrics
+
+
+def raises_above_half(x: float) -> float:
+    if x > 0.5:
+        raise RuntimeError(f"no good: {x:.3f}")
+    return x
+
+
+def diverges_above_half(x: float) -> Iterator[float]:
+    yield x
+    yield float("nan") if x > 0.5 else x
+
+
+def dies_once(x: float, context: Context) -> Iterator[dict[str, float]]:
+    """Its process is killed in iteration 3 of its first life."""
+    for metrics in curve(x, context):
+        assert context.folder is not None
+        if context.checkpoint is None and (context.folder / "state").read_text() == "1 3":
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield metrics
+
+
+def dies_always(x: float) -> float:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def counts_its_calls(x: float, folder: str) -> float:
+    Path(folder, f"{x!r}").touch(exist_ok=False)
+    return x

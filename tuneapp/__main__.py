@@ -1,0 +1,5 @@
+"""`python -m tuneapp`: the command line."""
+
+from tuneapp.cli import main
+
+main()

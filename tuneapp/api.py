@@ -1,0 +1,217 @@
+"""A study from request to result: make the run directory, run, read the test set once, write the report."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneapp import tasks
+from tuneapp.errors import TuneappError, UsageError
+from tuneapp.objectives import Context
+from tuneapp.provenance import provenance
+from tuneapp.request import Metric, Request, Resources, SchedulerSettings, SearchSettings
+from tuneapp.space_files import SpaceFile, load, shipped
+from tuneapp.spaces import SearchSpace
+from tuneapp.studies import RunDirectory, Study, find_run
+
+REFRESH = 60.0  # seconds between two reports of a running study
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Show:
+    """How a running study is watched. The defaults are silence."""
+
+    watchers: list[Callable[[Study], None]] = field(default_factory=list)
+    tell: Tell = lambda line: None  # one line of news at a time
+    loggers: list[str] = field(default_factory=list)  # tensorboard, mlflow
+    dashboard: bool = False
+    refresh: float | None = REFRESH  # of report.html while the run goes on; None: at its end only
+
+
+def shipped_space(name: str) -> SpaceFile:
+    """The search space of a built-in task; for an imported image set, that of any pictures."""
+    return load(name if name in shipped() else "images")
+
+
+def make_request(
+    task: str,
+    file: SpaceFile,
+    space: SearchSpace,
+    *,
+    options: dict[str, Any],
+    search: dict[str, Any],
+    scheduler: dict[str, Any],
+    resources: dict[str, Any],
+    metric: Metric | None = None,
+) -> Request:
+    """The file's settings, each overridden by what was given here (None: not given)."""
+    return Request(
+        task=task,
+        space=space.to_dict(),
+        metric=metric or file.metric or Metric("val_accuracy"),
+        options=_given(options),
+        search=SearchSettings(**{**file.search, **_given(search)}),
+        scheduler=SchedulerSettings(**{**file.scheduler, **_given(scheduler)}),
+        resources=Resources(**{**file.resources, **_given(resources)}),
+    )
+
+
+def start(request: Request, runs_dir: Path, name: str | None, argv: list[str], show: Show) -> Study:
+    """A new study. Its task and resources are looked at before a folder is made or Ray is started."""
+    from tuneapp.engine import cluster
+
+    cluster.check(request.resources)
+    task = tasks.build(request)
+    run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), **task.facts})
+    show.tell(f"run {run.path}")
+    return _carry_on(run, show)
+
+
+def resume(run: RunDirectory, samples: int | None, show: Show) -> Study:
+    """Go on with a study that was interrupted; `samples` raises its number of trials."""
+    study = run.read()
+    settings = study.request.search
+    tasks.build(study.request)
+    with run.lock():
+        run.mend()
+        if samples is not None and samples != settings.samples:
+            if samples < len(study.trials):
+                raise UsageError(
+                    f"`--samples` must be at least the {len(study.trials)} trials that {study.name} has, "
+                    f"but got {samples}; `+20` adds twenty."
+                )
+            # The warm-up stays as it was: it is over, or part of what was planned.
+            run.append("extended", samples=samples, warmup=settings.warmup_trials)
+    return _carry_on(run, show)
+
+
+def conclude(run: RunDirectory, study: Study) -> None:
+    """Read the test set for the incumbent, and keep its weights and config in best/.
+
+    Raises TuneappError where its checkpoint is gone.
+    """
+    best = study.best
+    if best is None:
+        return
+    folder = run.path / "best"
+    folder.mkdir(exist_ok=True)
+    task = tasks.build(study.request)
+    if task.conclude is not None and study.tested != best.number:
+        if best.checkpoint is None or not (run.path / best.checkpoint).is_dir():
+            raise TuneappError(
+                f"The incumbent's checkpoint is gone from {run.path / 'ray'}; its config is in "
+                f"{run.path / 'report.html'}, train it again to have its weights."
+            )
+        resources = study.request.resources
+        context = Context(
+            seed=best.seed,
+            device="cuda" if resources.gpus > 0 else "cpu",
+            threads=max(1, int(resources.cpus)),
+            max_iterations=study.request.scheduler.max_iterations,
+            checkpoint=run.path / best.checkpoint,
+        )
+        metrics = task.conclude(best.config, context, folder)
+        study.apply(run.append("tested", trial=best.number, metrics=metrics))
+    _write_best(folder, study)
+
+
+def export(run: RunDirectory, folder: Path) -> list[Path]:
+    """Copy best/ to `folder`; returns the files written.
+
+    Of an interrupted run it is the incumbent so far. Raises UsageError where no trial has ended well.
+    """
+    study = run.read()
+    if study.best is None:
+        raise UsageError(f"{study.name} has no incumbent to export: no trial has ended well yet.")
+    conclude(run, study)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copy2(file, folder / file.name)) for file in sorted((run.path / "best").iterdir())]
+
+
+def predict(name: str, runs_dir: Path, images: list[Path], top: int) -> list[dict[str, Any]]:
+    """Classes of pictures by the run `name`, or by an exported folder: {"image", "classes"} for each.
+
+    classes are the `top` most probable, {"class", "probability"}.
+    """
+    from tuneapp import training
+
+    folder = Path(name) if (Path(name) / "model.safetensors").is_file() else None
+    if folder is None:
+        run = find_run(name, runs_dir)
+        folder = run.path / "best"
+        if not (folder / "model.safetensors").is_file():
+            raise UsageError(f"{run.path.name} has no trained model yet; `tuneapp export {name} FOLDER` makes one.")
+    return [
+        {
+            "image": str(image),
+            "classes": [{"class": label, "probability": share} for label, share in classes],
+        }
+        for image, classes in training.predict(folder, images, top)
+    ]
+
+
+def _carry_on(run: RunDirectory, show: Show) -> Study:
+    from tuneapp import engine, report
+
+    refresher = _Refresher(run, show.refresh)
+    try:
+        study = engine.run(run, [*show.watchers, refresher], show.loggers, show.dashboard)
+    finally:
+        refresher.stop()
+    if study.closed:
+        conclude(run, study)
+    report.write(run)
+    return study
+
+
+def _write_best(folder: Path, study: Study) -> None:
+    best = study.best
+    assert best is not None
+    import yaml
+
+    (folder / "config.yaml").write_text(yaml.safe_dump(best.config, sort_keys=False), encoding="utf-8")
+    found = {
+        "trial": best.number,
+        "metric": study.metric.name,
+        "value": study.value(best),
+        "iterations": best.iterations,
+        "test": study.test,
+    }
+    (folder / "metrics.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
+
+
+class _Refresher:
+    """Writes the report now and then, in a process of its own: drawing must not hold up the trials."""
+
+    def __init__(self, run: RunDirectory, every: float | None) -> None:
+        self.command = [sys.executable, "-m", "tuneapp", "report", str(run.path)]
+        self.every = every
+        self.next = time.monotonic() + (every or 0.0)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, study: Study) -> None:
+        if self.every is None or time.monotonic() < self.next:
+            return
+        if self.process is None or self.process.poll() is not None:
+            self.next = time.monotonic() + self.every
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is the driver's
+            )
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if value is not None}

@@ -1,0 +1,92 @@
+"""Options that several commands share, and what they turn into."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuneapp.studies import State, Study
+
+if TYPE_CHECKING:
+    from tuneapp.api import Show
+
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the run directories.")]
+RUNS = Path("runs")
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the image sets; else $TUNEAPP_DATA, else the cache folder."),
+]
+Run = Annotated[str, typer.Argument(help="A run's name or path, or `latest`.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")]
+Log = Annotated[list[str] | None, typer.Option(help="Also log to tensorboard or mlflow; slows many short trials.")]
+Dashboard = Annotated[
+    bool | None,
+    typer.Option(
+        "--dashboard/--no-dashboard",
+        help="Start Ray's dashboard on loopback; by default where the dashboard extra is installed.",
+    ),
+]
+INTERRUPTED = 130  # as shells number a process that SIGINT ended
+
+
+def show(stack: ExitStack, quiet: bool, log: list[str] | None, dashboard: bool | None) -> "Show":
+    """Progress on stderr until the stack closes."""
+    from rich.console import Console
+
+    from tuneapp.api import Show
+    from tuneapp.engine import progress
+
+    console = Console(stderr=True)
+    watcher = stack.enter_context(progress.shown(console, quiet))
+    tell = (lambda line: None) if quiet else (lambda line: console.print(line, highlight=False, soft_wrap=True))
+    return Show(watchers=[watcher], tell=tell, loggers=log or [], dashboard=dashboard)
+
+
+def finish(study: Study, as_json: bool) -> None:
+    """Print the result; the exit code says whether it is whole: 0, 1 with failed trials, 130 interrupted."""
+    import json
+
+    from tuneapp import report
+
+    assert study.folder is not None
+    typer.echo(json.dumps(outcome(study), indent=2) if as_json else report.summary(study))
+    if not study.closed:
+        typer.echo(f"Interrupted; go on with: tuneapp resume {_short(study.folder)}", err=True)
+        raise typer.Exit(INTERRUPTED)
+    if study.best is None or any(trial.state is State.FAILED for trial in study.trials):
+        raise typer.Exit(1)
+
+
+def outcome(study: Study) -> dict[str, Any]:
+    """What `--json` prints. `failed` counts diverged trials too, `diverged` says how many of them."""
+    counts, best = study.counts(), study.best
+    return {
+        "run_dir": str(study.folder),
+        "best": None
+        if best is None
+        else {
+            "trial": best.number,
+            "config": best.config,
+            "metric": study.metric.name,
+            "value": study.value(best),
+        },
+        "test": study.test,
+        "trials": {
+            "total": counts["total"],
+            "finished": counts["finished"],
+            "stopped": counts["stopped"],
+            "failed": counts["failed"] + counts["diverged"],
+            "diverged": counts["diverged"],
+            "running": counts["running"],
+            "warmup": counts["warmup"],
+        },
+        "seconds": round(study.seconds, 3),
+        "complete": study.closed,
+    }
+
+
+def _short(folder: Path) -> str:
+    """The name alone where `resume` finds it by name."""
+    return folder.name if folder.parent == RUNS.absolute() else str(folder)

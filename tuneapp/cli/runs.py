@@ -1,0 +1,123 @@
+"""Commands on runs that are there: list, report, resume, export, predict."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuneapp.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    for command in (resume, report, runs, export, predict):
+        app.command()(command)
+
+
+def resume(
+    run: options.Run,
+    samples: Annotated[
+        str | None, typer.Option(help="Trials in all from now on; +20 adds twenty to those asked for.")
+    ] = None,
+    runs_dir: options.RunsDir = options.RUNS,
+    log: options.Log = None,
+    dashboard: options.Dashboard = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Go on with an interrupted run, or give a finished one more trials."""
+    from tuneapp import api
+    from tuneapp.studies import find_run
+
+    found = find_run(run, runs_dir)
+    wanted = _samples(samples, found.read().request.search.samples)
+    with ExitStack() as stack:
+        study = api.resume(found, wanted, options.show(stack, quiet or as_json, log, dashboard))
+    options.finish(study, as_json)
+
+
+def report(
+    run: options.Run = "latest",
+    runs_dir: options.RunsDir = options.RUNS,
+) -> None:
+    """Write a run's pictures, tables and report.html anew, and print its summary."""
+    from tuneapp import report as reports
+    from tuneapp.studies import find_run
+
+    found = find_run(run, runs_dir)
+    page = reports.write(found)
+    typer.echo(reports.summary(found.read()))
+    typer.echo(f"report {page}", err=True)
+
+
+def runs(runs_dir: options.RunsDir = options.RUNS) -> None:
+    """List runs, the oldest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tuneapp.errors import TuneappError
+    from tuneapp.studies import list_runs
+
+    table = Table("run", "task", "trials", "state", "best", "metric", box=None)
+    for found in list_runs(runs_dir):
+        try:
+            study = found.read()
+        except TuneappError as error:
+            table.add_row(found.path.name, "", "", "unreadable", "", str(error))
+            continue
+        best = study.best
+        table.add_row(
+            study.name,
+            study.request.task,
+            f"{sum(trial.over for trial in study.trials)}/{study.request.search.samples}",
+            "complete" if study.closed else "running" if found.locked() else "interrupted",
+            "" if best is None else f"{study.value(best):.4g}",
+            study.metric.name,
+        )
+    if table.row_count:
+        Console().print(table)
+    else:
+        typer.echo(f"No runs in {runs_dir}; `tuneapp tune digits --samples 12` makes one.")
+
+
+def export(
+    run: options.Run,
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; made if it is not there.")],
+    runs_dir: options.RunsDir = options.RUNS,
+) -> None:
+    """Copy the incumbent's weights, config and metrics to a folder."""
+    from tuneapp import api
+    from tuneapp.studies import find_run
+
+    for file in api.export(find_run(run, runs_dir), folder):
+        typer.echo(file)
+
+
+def predict(
+    run: options.Run,
+    images: Annotated[list[Path], typer.Argument(help="Pictures to classify.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to print for each.")] = 1,
+    runs_dir: options.RunsDir = options.RUNS,
+    as_json: options.Json = False,
+) -> None:
+    """Classify pictures with a run's incumbent, or with an exported folder."""
+    import json
+
+    from tuneapp import api
+
+    predictions = api.predict(run, runs_dir, images, top)
+    if as_json:
+        typer.echo(json.dumps(predictions, indent=2))
+        return
+    for prediction in predictions:
+        classes = "  ".join(f"{each['class']} {each['probability']:.1%}" for each in prediction["classes"])
+        typer.echo(f"{prediction['image']}  {classes}")
+
+
+def _samples(text: str | None, now: int) -> int | None:
+    if text is None:
+        return None
+    number = text.removeprefix("+")
+    if not number.isdigit() or int(number) < 1:
+        raise typer.BadParameter(f"must be a number of trials like 50 or +20, but got '{text}'", param_hint="--samples")
+    return now + int(number) if text.startswith("+") else int(number)

@@ -1,0 +1,37 @@
+"""`tuneapp space`: look at search spaces, and check files of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Check search-space files and show what a task searches.")
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="Search-space file.")]) -> None:
+    """Read a search-space file and say what is wrong with it, or that all is well."""
+    from tuneapp import space_files
+
+    loaded = space_files.load(str(file))
+    typer.echo(f"{file}: {len(loaded.space.searched)} hyperparameters are searched; all is well.")
+
+
+@app.command()
+def show(task: Annotated[str, typer.Argument(help="A task, or a search-space file.")]) -> None:
+    """Print the hyperparameters of a task or a file as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tuneapp import api, space_files, tasks
+
+    if Path(task).is_file():
+        loaded = space_files.load(task)
+    else:
+        tasks.refuse_unknown(task, None)
+        loaded = api.shipped_space(task)
+    header, *rows = space_files.table(loaded.space)
+    table = Table(*header, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
