@@ -3,8 +3,20 @@
 `tuneapp.data.batches` needs torch; the rest does not.
 """
 
-from tuneapp.data.datasets import load, names
+from tuneapp.data.datasets import DATASETS, Listing, Verification, available, load, names, verify
 from tuneapp.data.image_sets import ImageSet, data_folder
 from tuneapp.data.splits import stratified_split, stratified_subset
 
-__all__ = ["ImageSet", "data_folder", "load", "names", "stratified_split", "stratified_subset"]
+__all__ = [
+    "DATASETS",
+    "ImageSet",
+    "Listing",
+    "Verification",
+    "available",
+    "data_folder",
+    "load",
+    "names",
+    "stratified_split",
+    "stratified_subset",
+    "verify",
+]

@@ -1,45 +1,193 @@
-"""The image sets that tuneapp knows by name, and those imported into the data dir."""
+"""The image sets that tuneapp knows by name, and those that were imported into the data dir."""
 
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from tuneapp.data.image_sets import ARRAYS, ImageSet, array_sha256, combined, data_folder, exists, read
+from tuneapp.data.download import download
+from tuneapp.data.image_sets import (
+    META,
+    ImageSet,
+    data_folder,
+    exists,
+    making,
+    measured_sha256,
+    read,
+    write,
+)
 from tuneapp.data.splits import stratified_split
-from tuneapp.errors import UnknownName, nearest
+from tuneapp.errors import TuneappError, UnknownName, UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A built-in set."""
+
+    make: Callable[[Path], ImageSet]  # given an empty scratch folder
+    flip: bool  # a picture's mirror image is of the same class
+    stored: bool = True  # made once and kept in the data dir; False: made at each load, from no file
+
+
+class Listing(NamedTuple):
+    """A row of `tuneapp data list`; what is not known of a set that is not there is empty."""
+
+    name: str
+    train: int | str  # examples
+    test: int | str
+    size: str  # height x width x channels
+    classes: int | str
+    state: str  # built in, ready, not downloaded, or broken: why
+    where: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a set holds, its checksums found as recorded, or recorded nowhere."""
+
+    images: ImageSet
+    sha256: dict[str, str]  # of each array's file, measured now
+    recorded: bool  # False: there was nothing to compare them with
+    train_counts: dict[str, int]  # class -> pictures
+    test_counts: dict[str, int]
 
 
 def load(name: str, data_dir: Path | None = None) -> ImageSet:
-    """A set by its name; the pictures of all but `digits` are memory-mapped."""
-    if name == "digits":
-        return digits()
-    folder = data_folder(data_dir)
-    if exists(folder / name):
-        return read(folder / name, flip=name != "mnist")
-    raise UnknownName(f"No data set named '{name}' in {folder}.{nearest(name, names(data_dir))}")
+    """A set by its name, its pictures memory-mapped; a built-in one is downloaded where it is not there yet.
+
+    The data dir is data_dir, else $TUNEAPP_DATA, else the platform's cache folder. Raises UnknownName, and
+    TuneappError for a broken file or where a download fails.
+    """
+    built_in = DATASETS.get(name)
+    if built_in is not None and not built_in.stored:
+        return _made_in_memory(name)
+    folder = data_folder(data_dir) / name
+    if not is_name(name) or not (exists(folder) or built_in):
+        raise _unknown(name, data_dir)
+    if built_in is not None and not exists(folder):
+        with making(folder) as scratch:
+            if not exists(folder):  # made by another process while this one waited
+                write(replace(built_in.make(scratch), flip=built_in.flip), folder, scratch)
+    return read(folder, flip=built_in is None or built_in.flip)
 
 
 def names(data_dir: Path | None = None) -> list[str]:
-    folder = data_folder(data_dir)
-    return ["digits", *sorted(meta.parent.name for meta in folder.glob("*/meta.json"))]
+    """What `load` knows: the built-in sets, then the imported ones."""
+    imported = {path.parent.name for path in data_folder(data_dir).glob(f"*/{META}")}
+    return [*DATASETS, *sorted(filter(is_name, imported - set(DATASETS)))]
 
 
-@cache
-def digits() -> ImageSet:
+def is_name(name: str) -> bool:
+    """Names are folders, and words of the command line."""
+    return re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", name) is not None
+
+
+def available(data_dir: Path | None = None) -> list[Listing]:
+    """All of `names`, with what is known without a download."""
+    return [_listing(name, data_dir) for name in names(data_dir)]
+
+
+def verify(name: str, data_dir: Path | None = None) -> Verification:
+    """Read all of a set that is there and compare it with its record.
+
+    Raises TuneappError where a file has changed, and what `load` raises; never downloads.
+    """
+    folder = data_folder(data_dir) / name
+    if name in DATASETS and DATASETS[name].stored and not exists(folder):
+        raise UsageError(f"{name} is not in {folder.parent} yet; `tuneapp tune {name}` downloads it.")
+    images = load(name, data_dir)
+    sha256 = measured_sha256(images)
+    for array, recorded in (images.sha256 or {}).items():
+        if sha256[array] != recorded:
+            raise TuneappError(
+                f"{folder / array}.npy must have the sha256 recorded when it was made, {recorded[:12]}…, but "
+                f"has {sha256[array][:12]}…; bring the set in again with `tuneapp data import {name} PATH "
+                "--overwrite`."
+            )
+    return Verification(
+        images=images,
+        sha256=sha256,
+        recorded=images.sha256 is not None or images.folder is None,
+        train_counts=_counts(images, "train_labels"),
+        test_counts=_counts(images, "test_labels"),
+    )
+
+
+def digits(_scratch: Path | None = None) -> ImageSet:
     """1,797 real 8x8 digits (Alpaydin and Kaynak, 1998) from scikit-learn; a fifth is the test set."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]  # 0 to 16 as they come
     labels = bunch.target.astype(np.int64)
     train, test = stratified_split(labels, 0.2, seed=0)
-    parts = dict(zip(ARRAYS, (images[train], labels[train], images[test], labels[test]), strict=True))
     return ImageSet(
         name="digits",
-        **parts,
+        train_images=images[train],
+        train_labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
         classes=[str(digit) for digit in range(10)],
         flip=False,
         source="scikit-learn",
-        checksum=combined({array: array_sha256(values) for array, values in parts.items()}),
     )
+
+
+@cache
+def _made_in_memory(name: str) -> ImageSet:
+    return DATASETS[name].make(Path())
+
+
+def _unknown(name: str, data_dir: Path | None) -> UnknownName:
+    known = names(data_dir)
+    return UnknownName(
+        f"No data set named '{name}'; choose from {', '.join(known)}, or bring one in with "
+        f"`tuneapp data import {name if is_name(name) else 'NAME'} PATH`.{nearest(name, known)}"
+    )
+
+
+def _listing(name: str, data_dir: Path | None) -> Listing:
+    folder = data_folder(data_dir) / name
+    stored = name not in DATASETS or DATASETS[name].stored
+    if stored and not exists(folder):
+        return Listing(name, "", "", "", "", "not downloaded", "")
+    try:
+        images = load(name, data_dir)
+    except TuneappError as error:
+        return Listing(name, "", "", "", "", f"broken: {error}", str(folder))
+    return Listing(
+        name=name,
+        train=len(images.train_labels),
+        test=len(images.test_labels),
+        size="x".join(map(str, images.shape)),
+        classes=len(images.classes),
+        state="ready" if stored else "built in",
+        where=str(folder) if stored else "",
+    )
+
+
+def _counts(images: ImageSet, array: str) -> dict[str, int]:
+    counts = Counter(images.arrays[array].tolist())
+    return {label: counts[number] for number, label in enumerate(images.classes)}
+
+
+def _downloaded(name: str, torchvision_name: str, host: str) -> Callable[[Path], ImageSet]:
+    return lambda scratch: download(name, torchvision_name, host, scratch)
+
+
+_S3 = "https://ossci-datasets.s3.amazonaws.com"
+_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+_TORONTO = "https://www.cs.toronto.edu"
+
+DATASETS = {
+    "digits": Dataset(digits, flip=False, stored=False),
+    "mnist": Dataset(_downloaded("mnist", "MNIST", _S3), flip=False),
+    "fashion-mnist": Dataset(_downloaded("fashion-mnist", "FashionMNIST", _FASHION), flip=True),
+    "cifar10": Dataset(_downloaded("cifar10", "CIFAR10", _TORONTO), flip=True),
+    "cifar100": Dataset(_downloaded("cifar100", "CIFAR100", _TORONTO), flip=True),
+}
