@@ -1,8 +1,9 @@
-"""Arithmetic of `derived` hyperparameters: a whitelisted syntax tree, walked; nothing is compiled or executed."""
+"""Arithmetic of `derived` hyperparameters: a whitelisted syntax tree is walked, nothing is executed."""
 
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ MAX_DEPTH = 40  # nested operations
 MAX_BITS = 1024  # of a whole number on the way: 10**300 passes, a tower of powers does not
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """The expression needs a name that has no value now (an inactive hyperparameter)."""
 
 
@@ -22,7 +23,9 @@ def parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
         raise UsageError(f"must have at most {MAX_LENGTH} characters, but has {len(text)}.")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's advice on `1if x else 2` is no news to a tuner
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"must be an arithmetic expression, but got '{text}' ({_why(error)}).") from None
     _check(tree, text, 0)
@@ -39,7 +42,7 @@ def names(tree: ast.expr) -> list[str]:
 def evaluate(tree: ast.expr, values: Mapping[str, Any]) -> Any:
     """The value of a tree that `parse` gave: a finite number, a bool or a string.
 
-    Only the branch taken of an if-else is evaluated. Raises Missing where it needs a name that `values`
+    Only the branch taken of an if-else is evaluated. Raises MissingError where it needs a name that `values`
     lacks, UsageError where it has no finite value (a division by zero, say).
     """
     try:
@@ -57,7 +60,7 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
             return value
         case ast.Name(id=name):
             if name not in values:
-                raise Missing(name)
+                raise MissingError(name)
             return values[name]
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return not _value(operand, values)
@@ -74,9 +77,9 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
             return _value(operands[-1], values)
         case ast.Compare(left=left, ops=ops, comparators=comparators):
             first = _value(left, values)
-            for op, comparator in zip(ops, comparators, strict=True):
+            for comparison, comparator in zip(ops, comparators, strict=True):
                 second = _value(comparator, values)
-                if not COMPARISONS[type(op)](first, second):
+                if not COMPARISONS[type(comparison)](first, second):
                     return False
                 first = second
             return True

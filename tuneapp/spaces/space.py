@@ -1,50 +1,54 @@
 """The space all hyperparameters span together: conditions, derived values, config <-> unit cube."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuneapp.errors import UsageError, nearest
+from tuneapp.errors import UsageError, at_least, nearest
 from tuneapp.request import Config
-from tuneapp.spaces.domains import Derived, Domain, Fixed, Searched, SpaceError, from_spec, known_keys, same
-from tuneapp.spaces.expressions import Missing
+from tuneapp.spaces.base import Domain, Searched, SpaceError, known_keys, same
+from tuneapp.spaces.domains import Derived, Fixed, from_spec
+from tuneapp.spaces.expressions import MissingError
 
 Array = npt.NDArray[np.float64]
 
 
 class SearchSpace:
-    """Which configs there are. Frozen: every change gives a new space.
+    """Which configs there are. Never changed: `replace` gives a new one.
 
-    hyperparameters: name -> domain, a bare value (fixed), or a mapping as in a search-space file.
-    points: configs to evaluate first; what they leave out, the search fills in.
-    Raises UsageError for anything that cannot be.
+    hyperparameters: name -> domain, bare value (fixed), or mapping as in a search-space file; in any order.
+    points: configs to evaluate first; what one leaves out, the search fills in.
+    Raises UsageError for what cannot be.
+
+    A hyperparameter with `when` is active where every hyperparameter named there is active and has one of the
+    listed values; an inactive one is absent from the config. So is a derived one whose expression comes upon
+    an absent one.
     """
 
     hyperparameters: dict[str, Domain]
+    searched: tuple[str, ...]  # the names with a coordinate, in order; what can never be active has none
     points: tuple[Config, ...]
-    searched: tuple[str, ...]  # the names with a coordinate; one that can never be active has none
 
     def __init__(self, hyperparameters: Mapping[str, Any], points: Sequence[Config] = ()) -> None:
-        self.hyperparameters = _domains(hyperparameters)
-        for name, domain in self.hyperparameters.items():
-            self._check_references(name, domain)
-        self._order = self._sorted()
-        self._possible = self._reachable()
+        domains = _domains(hyperparameters)
+        self.hyperparameters = {name: _resolved(name, domains) for name in domains}
+        self._order = _sorted(self.hyperparameters)
+        activity = self._activity({})
         self.searched = tuple(
             name
-            for name, d in self.hyperparameters.items()
-            if isinstance(d, Searched) and name in self._possible
+            for name, domain in self.hyperparameters.items()
+            if isinstance(domain, Searched) and activity[name] is not False
         )
         self._column = {name: column for column, name in enumerate(self.searched)}
-        self._probe_derived()
+        self._probe_expressions()
         if not isinstance(points, list | tuple):
             raise SpaceError(f"must be a list of configs, but got {points!r:.60}.", "points")
-        self.points = tuple(self._checked_point(point, i) for i, point in enumerate(points))
+        self.points = tuple(self._read(point, "points", i) for i, point in enumerate(points))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SearchSpace":
@@ -72,253 +76,225 @@ class SearchSpace:
         return f"SearchSpace({self.to_dict()})"
 
     def decode(self, point: npt.ArrayLike) -> Config:
-        """The complete config at a point in the unit cube: [D] coordinates in the order of `searched`.
+        """The complete config at a point of the unit cube: [D] coordinates in the order of `searched`.
 
-        Coordinates of inactive hyperparameters are not looked at and may be nan.
+        Those of inactive hyperparameters are not looked at and may be nan.
         """
-        coordinates = np.asarray(point, dtype=np.float64)
-        if coordinates.shape != (len(self.searched),):
-            raise ValueError(f"a point must have shape ({len(self.searched)},), but has {coordinates.shape}")
-        return self._build(lambda name, domain: domain.value(float(coordinates[self._column[name]])))
+        coordinates = self._coordinates(point)
+        return self._build(lambda name, domain: domain.value(coordinates[self._column[name]]))
 
     def encode(self, config: Config) -> Array:
-        """Where a config lies: [D] float64, the centres of its values' cells, nan where it has none."""
-        return np.array(
-            [self._domain(name).unit(config[name]) if name in config else math.nan for name in self.searched],
-            dtype=np.float64,
-        )
+        """Where a config lies: [D] float64, the centres of its values' cells, nan for what it lacks."""
+        point = np.full(len(self.searched), math.nan)
+        for name, column in self._column.items():
+            if name in config:
+                domain = self._searched(name)
+                point[column] = domain.unit(domain.check(name, config[name]))
+        return point
 
     def complete(self, config: Config, point: npt.ArrayLike | None = None) -> Config:
-        """The config with fixed and derived values filled in, all values checked and coerced.
+        """The config with fixed and derived values filled in and its own values checked and coerced.
 
-        Active searched hyperparameters that it lacks come from the [D] coordinates of `point`; without one
-        they are an error, as are unknown names, values out of range, and values for inactive hyperparameters.
+        Active searched hyperparameters that it lacks get theirs from `point` [D]; without one they are an
+        error, as are unknown names, values out of range, and values for what is inactive.
         """
-        self._checked_point(config)
-        coordinates = None if point is None else np.asarray(point, dtype=np.float64)
+        given = self._read(config)
+        coordinates = None if point is None else self._coordinates(point)
 
         def pick(name: str, domain: Searched) -> Any:
-            if name in config:
-                return domain.check(name, config[name])
+            if name in given:
+                return given[name]
             if coordinates is None:
                 raise SpaceError("must have a value, but the config has none.", name)
-            return domain.value(float(coordinates[self._column[name]]))
+            return domain.value(coordinates[self._column[name]])
 
         return self._build(pick)
 
     def check(self, config: Config) -> None:
-        """Raises UsageError unless this is a complete config of the space."""
-        for name in self.complete(config):
+        """Raises UsageError unless this is a complete config of the space, derived values included."""
+        for name, value in self.complete(config).items():
             if name not in config:
                 raise SpaceError("must have a value, but the config has none.", name)
+            if not same(config[name], value):
+                raise SpaceError(f"must be {value!r}, but got {config[name]!r}.", name)
+
+    def allows(self, point: Config) -> bool:
+        """Whether some config of the space has the values of the point, which may leave others out."""
+        try:
+            self._read(point)
+        except UsageError:
+            return False
+        return True
 
     def key(self, config: Config) -> Hashable:
-        """Equal for equal configs, and only for them."""
+        """Equal for configs that are equal in what is searched, and only for them."""
         return tuple(
             (name, isinstance(config[name], bool), config[name]) for name in self.searched if name in config
         )
 
-    def active(self, name: str, config: Config) -> bool:
-        """Whether a config with these values of its conditions has the hyperparameter."""
-        conditions = self.hyperparameters[name].when or {}
-        return all(
-            parent in config and any(same(config[parent], value) for value in values)
-            for parent, values in conditions.items()
-        )
-
     def replace(self, name: str, domain: Any) -> "SearchSpace":
-        """The space with another domain or bare value of one hyperparameter; raises UsageError for a new name.
+        """The space with another domain or bare value of one hyperparameter.
 
-        The old one's `when` and `strategy` stay where the new one says nothing. Hyperparameters that can no
-        longer be active and points that no longer fit are left out.
+        Its `when` and `strategy` stay where the new one says nothing. Points that no longer fit are left
+        out, and so is what could never be active again because the new domain lacks a value. Raises
+        UsageError for a name that is not there, and for a bare value of another kind than the domain's.
         """
         if name not in self.hyperparameters:
             known = ", ".join(self.hyperparameters)
             hint = nearest(name, self.hyperparameters)
             raise SpaceError(f"is no hyperparameter of this space; it has {known}.{hint}", name, key=True)
-        new, old = from_spec(domain), self.hyperparameters[name]
-        kept = {"when": old.when} if new.when is None else {}
-        if isinstance(new, Searched) and new.strategy is None:
-            kept["strategy"] = old.strategy  # type: ignore[assignment]
-        domains = {**self.hyperparameters, name: dataclasses.replace(new, **kept)}
-        space = SearchSpace(_without_the_impossible(domains, name))
-        return SearchSpace(space.hyperparameters, [p for p in self.points if space.allows(p)])
-
-    def allows(self, point: Config) -> bool:
-        """Whether the point, complete or not, lies in this space."""
+        old = self.hyperparameters[name]
         try:
-            self._checked_point(point)
-        except UsageError:
-            return False
-        return True
+            new = Fixed(None) if domain is None else from_spec(domain)
+            if isinstance(new, Fixed):
+                new = replace(new, value=old.pin(new.value))
+            if new.when is None:
+                new = replace(new, when=old.when)
+            if isinstance(new, Searched) and new.strategy is None:
+                new = replace(new, strategy=old.strategy)
+        except SpaceError as error:
+            raise error.under(name) from None
+        space = SearchSpace(_narrowed({**self.hyperparameters, name: new}, name))
+        space.points = tuple(point for point in self.points if space.allows(point))
+        return space
 
     @property
     def cardinality(self) -> int | None:
-        """How many different configs there are; None for infinitely many."""
+        """How many different configs there are; None where a hyperparameter is continuous."""
         switches = self._switches()
 
         def count(position: int, config: Config) -> float:
-            if position == len(self._order):
-                return 1
-            name = self._order[position]
-            domain = self.hyperparameters[name]
-            if isinstance(domain, Derived) or name not in self._possible or not self.active(name, config):
-                return count(position + 1, config)
-            if isinstance(domain, Fixed):
-                return count(position + 1, {**config, name: domain.value})
-            assert isinstance(domain, Searched)
-            number = math.inf if domain.cardinality is None else domain.cardinality
-            listed = switches.get(name, [])
-            # Only the values that some `when` lists make a difference; the others count alike.
-            total: float = sum(count(position + 1, {**config, name: value}) for value in listed)
-            if number > len(listed):
-                total += (number - len(listed)) * count(position + 1, {**config, name: _OTHER})
+            total: float = 1
+            for at in range(position, len(self._order)):
+                name = self._order[at]
+                domain = self.hyperparameters[name]
+                if isinstance(domain, Derived) or not self._active(name, config):
+                    continue
+                if isinstance(domain, Fixed):
+                    config = {**config, name: domain.value}
+                    continue
+                number = self._searched(name).cardinality or math.inf
+                listed = switches.get(name)
+                if listed is None:
+                    total *= number
+                    continue
+                # Only values that some `when` lists make a difference; all others count alike.
+                branches = sum(count(at + 1, {**config, name: value}) for value in listed)
+                if number > len(listed):
+                    branches += (number - len(listed)) * count(at + 1, {**config, name: _NOT_LISTED})
+                return total * branches
             return total
 
         total = count(0, {})
         return None if total == math.inf else int(total)
 
     def grid(self, resolution: int) -> Iterator[Config]:
-        """All combinations of at most `resolution` values of each number and of all choices, none twice."""
-        names = [name for name in self._order if name in self._column]
+        """All combinations of all choices and of at most `resolution` values of each number, none twice."""
+        at_least("resolution", resolution, 1)
 
-        def extend(position: int, chosen: Config) -> Iterator[Config]:
-            if position == len(names):
-                yield self.complete(chosen)
+        def extend(position: int, config: Config) -> Iterator[Config]:
+            for at in range(position, len(self._order)):
+                name = self._order[at]
+                if self._settled(name, config):
+                    continue
+                for value in self._searched(name).values(resolution):
+                    yield from extend(at + 1, {**config, name: value})
                 return
-            name = names[position]
-            fixed = {n: d.value for n, d in self.hyperparameters.items() if isinstance(d, Fixed)}
-            if not self.active(name, {n: v for n, v in (fixed | chosen).items()}):
-                yield from extend(position + 1, chosen)
-                return
-            for value in self._domain(name).values(resolution):
-                yield from extend(position + 1, {**chosen, name: value})
+            yield self._in_order(config)
 
         return extend(0, {})
 
     def _build(self, pick: Callable[[str, Searched], Any]) -> Config:
-        """Values in an order in which conditions and expressions find what they need; the config in the space's."""
         config: Config = {}
         for name in self._order:
-            domain = self.hyperparameters[name]
-            if name not in self._possible or not self.active(name, config):
-                continue
-            if isinstance(domain, Derived):
-                try:
-                    config[name] = domain.evaluate(name, config)
-                except Missing:
-                    continue
-            elif isinstance(domain, Fixed):
-                config[name] = domain.value
-            else:
-                assert isinstance(domain, Searched)
-                config[name] = pick(name, domain)
-        return {name: config[name] for name in self.hyperparameters if name in config}
+            if not self._settled(name, config):
+                config[name] = pick(name, self._searched(name))
+        return self._in_order(config)
 
-    def _domain(self, name: str) -> Searched:
+    def _settled(self, name: str, config: Config) -> bool:
+        """Put the value in if it follows from those before; False where one must be chosen."""
+        if not self._active(name, config):
+            return True
         domain = self.hyperparameters[name]
-        assert isinstance(domain, Searched)
-        return domain
+        if isinstance(domain, Fixed):
+            config[name] = domain.value
+        elif isinstance(domain, Derived):
+            try:
+                config[name] = domain.evaluate(config)
+            except MissingError:
+                pass
+            except SpaceError as error:
+                raise error.under(name) from None
+        return not isinstance(domain, Searched)
 
-    def _check_references(self, name: str, domain: Domain) -> None:
-        others = [other for other in self.hyperparameters if other != name]
-        for parent, values in (domain.when or {}).items():
-            at = ("hyperparameters", name, "when", parent)
-            if parent not in others:
-                hint = nearest(str(parent), others)
-                raise SpaceError(
-                    f"must be another hyperparameter, but there is no '{parent}'.{hint}", *at, key=True
-                )
-            switch = self.hyperparameters[parent]
-            if isinstance(switch, Derived):
-                raise SpaceError("must be searched or fixed, but is derived.", *at, key=True)
-            if isinstance(switch, Searched):
-                if switch.cardinality is None:
-                    raise SpaceError(
-                        "must have values that can be listed, but is continuous; give it a step.",
-                        *at,
-                        key=True,
-                    )
-                for i, value in enumerate(values):
-                    try:
-                        switch.check(parent, value)
-                    except SpaceError as error:
-                        raise SpaceError(
-                            f"names a value that {parent} never takes: it {error.message}", *at, i
-                        ) from None
-        if isinstance(domain, Derived):
-            for used in domain.names:
-                if used not in others:
-                    hint = nearest(used, others)
-                    raise SpaceError(
-                        f"may use the other hyperparameters, but there is no '{used}'; add a line `{used}: …` for "
-                        f"it.{hint}",
-                        "hyperparameters",
-                        name,
-                        "derived",
-                    )
+    def _active(self, name: str, config: Config) -> bool:
+        return all(
+            parent in config and any(same(config[parent], value) for value in values)
+            for parent, values in (self.hyperparameters[name].when or {}).items()
+        )
 
-    def _sorted(self) -> list[str]:
-        graph = {}
-        for name, domain in self.hyperparameters.items():
-            graph[name] = [*(domain.when or {}), *(domain.names if isinstance(domain, Derived) else [])]
-        try:
-            return list(TopologicalSorter(graph).static_order())
-        except CycleError as error:
-            cycle = error.args[1]
-            raise SpaceError(
-                f"must not depend on itself, but {' -> '.join(reversed(cycle))} is a cycle.",
-                "hyperparameters",
-                cycle[0],
-            ) from None
-
-    def _reachable(self) -> set[str]:
-        """What can be active at all: `when: {model: [mlp]}` never is where model is fixed at small_cnn."""
-        possible: set[str] = set()
+    def _activity(self, given: Config) -> dict[str, bool | None]:
+        """Which hyperparameters are active in configs with the given values; None: in some of them."""
+        activity: dict[str, bool | None] = {}
         for name in self._order:
+            states: list[bool | None] = [True]
             for parent, values in (self.hyperparameters[name].when or {}).items():
                 switch = self.hyperparameters[parent]
-                if parent not in possible:
-                    break
-                if isinstance(switch, Fixed) and not any(same(switch.value, value) for value in values):
-                    break
-            else:
-                possible.add(name)
-        return possible
+                states.append(activity[parent])
+                if isinstance(switch, Fixed) or parent in given:
+                    value = switch.value if isinstance(switch, Fixed) else given[parent]
+                    states.append(any(same(value, listed) for listed in values))
+                else:
+                    states.append(None)
+            activity[name] = False if False in states else None if None in states else True
+        return activity
 
     def _switches(self) -> dict[str, list[Any]]:
-        """The values of each searched hyperparameter that some condition names."""
+        """The values of each searched hyperparameter on which some condition depends."""
         switches: dict[str, list[Any]] = {}
         for domain in self.hyperparameters.values():
             for parent, values in (domain.when or {}).items():
                 if isinstance(self.hyperparameters[parent], Searched):
                     listed = switches.setdefault(parent, [])
-                    listed += [v for v in values if not any(same(v, known) for known in listed)]
+                    listed += [value for value in values if value not in listed]
         return switches
 
-    def _probe_derived(self) -> None:
-        """A division by zero at an end of a domain shall come out now, not in the middle of a search."""
+    def _in_order(self, config: Config) -> Config:
+        return {name: config[name] for name in self.hyperparameters if name in config}
+
+    def _searched(self, name: str) -> Searched:
+        domain = self.hyperparameters[name]
+        assert isinstance(domain, Searched)
+        return domain
+
+    def _coordinates(self, point: npt.ArrayLike) -> list[float]:
+        coordinates = np.asarray(point, dtype=np.float64)
+        if coordinates.shape != (len(self.searched),):
+            raise ValueError(f"a point must have shape ({len(self.searched)},), but has {coordinates.shape}")
+        return [float(u) for u in coordinates]
+
+    def _probe_expressions(self) -> None:
+        """A division by zero at an end of a domain comes out now, not in the middle of a search."""
         if not any(isinstance(domain, Derived) for domain in self.hyperparameters.values()):
             return
-        centre = np.full(len(self.searched), 0.5)
-        probes = [centre, np.zeros_like(centre), np.ones_like(centre)]
-        for column in range(len(self.searched)):
+        D = len(self.searched)
+        centre = np.full(D, 0.5)
+        probes = [centre, np.zeros(D), np.ones(D)]
+        for column in range(D):
             for end in (0.0, 1.0):
-                probe = centre.copy()
-                probe[column] = end
-                probes.append(probe)
+                probes.append(centre.copy())
+                probes[-1][column] = end
         for probe in probes:
             try:
                 self.decode(probe)
             except SpaceError as error:
                 raise error.under("hyperparameters") from None
 
-    def _checked_point(self, point: Any, number: int | None = None) -> Config:
-        """The values, coerced; raises where one can't be. What it leaves out may be anything."""
-        at = () if number is None else ("points", number)
+    def _read(self, point: Any, *at: str | int) -> Config:
+        """The values of a point, coerced, without the derived ones. Raises SpaceError under `at`."""
         if not isinstance(point, Mapping):
-            raise SpaceError(f"must be a config, a mapping from names to values, but got {point!r:.60}.", *at)
-        checked: Config = {}
+            raise SpaceError(f"must map names to values, but got {point!r:.60}.", *at)
+        read: Config = {}
         for name, value in point.items():
             if name not in self.hyperparameters:
                 hint = nearest(str(name), self.hyperparameters)
@@ -326,32 +302,31 @@ class SearchSpace:
             domain = self.hyperparameters[name]
             if not isinstance(domain, Derived):
                 try:
-                    checked[name] = domain.check(name, value)
+                    read[name] = domain.check(name, value)
                 except SpaceError as error:
                     raise error.under(*at) from None
-        fixed = {n: d.value for n, d in self.hyperparameters.items() if isinstance(d, Fixed)}
-        for name in checked:
-            for parent, values in (self.hyperparameters[name].when or {}).items():
-                known = {**fixed, **checked}
-                if parent in known and not any(same(known[parent], value) for value in values):
-                    raise SpaceError(
-                        f"is active only when {parent} is {' or '.join(map(str, values))}, but {parent} is "
-                        f"{known[parent]}; leave it out.",
-                        *at,
-                        name,
-                        key=True,
-                    )
-        return checked
+        activity = self._activity(read)
+        for name in read:
+            if activity[name] is False:
+                condition = describe_condition(self.hyperparameters[name])
+                raise SpaceError(f"is active only {condition}; leave it out.", *at, name, key=True)
+        return read
 
 
-_OTHER = object()  # some value that no condition lists
+_NOT_LISTED = object()  # some value that no condition lists
+
+
+def describe_condition(domain: Domain) -> str:
+    """`when optimizer is sgd or adam`; nothing where it is always active."""
+    conditions = (
+        f"{parent} is {' or '.join(map(str, values))}" for parent, values in (domain.when or {}).items()
+    )
+    return f"when {' and '.join(conditions)}" if domain.when else ""
 
 
 def _domains(hyperparameters: Any) -> dict[str, Domain]:
     if not isinstance(hyperparameters, Mapping):
-        raise SpaceError(
-            f"must be a mapping from names to domains, but got {hyperparameters!r:.60}.", "hyperparameters"
-        )
+        raise SpaceError(f"must map names to domains, but got {hyperparameters!r:.60}.", "hyperparameters")
     domains = {}
     for name, spec in hyperparameters.items():
         if not isinstance(name, str) or not name.isidentifier():
@@ -368,25 +343,84 @@ def _domains(hyperparameters: Any) -> dict[str, Domain]:
     return domains
 
 
-def _without_the_impossible(domains: dict[str, Domain], changed: str) -> dict[str, Domain]:
-    """Conditions on `changed` keep the values it can still take; what they leave inactive for ever goes."""
+def _resolved(name: str, domains: dict[str, Domain]) -> Domain:
+    """The domain with its conditions' values coerced; raises SpaceError for references to nothing."""
+    domain, others = domains[name], [other for other in domains if other != name]
+    if isinstance(domain, Derived):
+        for used in domain.names:
+            if used not in others:
+                hint = nearest(used, others)
+                raise SpaceError(
+                    f"must use other hyperparameters, but there is no '{used}'; add a line for it.{hint}",
+                    *("hyperparameters", name, "derived"),
+                )
+    if domain.when is None:
+        return domain
+    resolved = {}
+    for parent, values in domain.when.items():
+        at = ("hyperparameters", name, "when", parent)
+        if parent not in others:
+            hint = nearest(parent, others)
+            raise SpaceError(
+                f"must be another hyperparameter, but there is none of that name.{hint}", *at, key=True
+            )
+        switch = domains[parent]
+        if isinstance(switch, Derived):
+            raise SpaceError("must be searched or fixed, but is derived.", *at, key=True)
+        if isinstance(switch, Searched) and switch.cardinality is None:
+            raise SpaceError(
+                "must have values that can be listed, but is continuous; give it a step.", *at, key=True
+            )
+        resolved[parent] = list(values)
+        if isinstance(switch, Searched):
+            for i, value in enumerate(resolved[parent]):
+                try:
+                    resolved[parent][i] = switch.read(value)
+                except SpaceError as error:
+                    raise SpaceError(
+                        f"is a value that {parent} never takes: it {error.message}", *at, i
+                    ) from None
+    return replace(domain, when=resolved)
+
+
+def _sorted(domains: dict[str, Domain]) -> list[str]:
+    """Every name after those it depends on; raises SpaceError for a cycle."""
+    graph = {
+        name: [*(domain.when or {}), *(domain.names if isinstance(domain, Derived) else [])]
+        for name, domain in domains.items()
+    }
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        cycle = [str(name) for name in error.args[1]]
+        raise SpaceError(
+            f"must not depend on itself, but does: {' -> '.join(reversed(cycle))}.",
+            "hyperparameters",
+            cycle[-1],
+        ) from None
+
+
+def _narrowed(domains: dict[str, Domain], changed: str) -> dict[str, Domain]:
+    """Conditions on `changed` keep the values that it still takes; what can't be active any more goes."""
     switch = domains[changed]
     if not isinstance(switch, Searched):
         return domains
-    kept = {}
-    for name, domain in domains.items():
-        if changed in (domain.when or {}):
-            assert domain.when is not None
-            values = [v for v in domain.when[changed] if _takes(switch, v)]
-            domain = dataclasses.replace(domain, when={**domain.when, changed: values}) if values else None
-        if domain is not None:
+    kept: dict[str, Domain] = {}
+    for name in _sorted(domains):
+        domain = domains[name]
+        if domain.when is not None and changed in domain.when:
+            values = [value for value in domain.when[changed] if _takes(switch, value)]
+            if not values:
+                continue
+            domain = replace(domain, when={**domain.when, changed: values})
+        if all(parent in kept for parent in domain.when or {}):
             kept[name] = domain
-    return kept
+    return {name: kept[name] for name in domains if name in kept}
 
 
 def _takes(domain: Domain, value: Any) -> bool:
     try:
-        domain.check("value", value)
+        domain.read(value)
     except SpaceError:
         return False
     return True
