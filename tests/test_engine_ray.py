@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tuneapp import engine
-from tuneapp.request import Metric
 from tuneapp.studies import RunDirectory, State, Study
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
@@ -60,7 +59,7 @@ def test_trials_that_raise_or_diverge_are_counted_and_explained(make_run: MakeRu
     failed = [trial for trial in study.trials if trial.config["x"] > 0.5]
     assert failed
     assert all(t.state is State.FAILED and t.reason.startswith("RuntimeError: no good") for t in failed)
-    diverging = engine.run(make_run("diverges_above_half", metric=Metric("score"), algorithm="random"))
+    diverging = engine.run(make_run("diverges_above_half", algorithm="random", scheduler="none"))
     bad = [trial for trial in diverging.trials if trial.config["x"] > 0.5]
     assert bad
     assert all(trial.state is State.DIVERGED and trial.reason == "score is nan" for trial in bad)

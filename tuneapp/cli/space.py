@@ -30,8 +30,8 @@ def show(task: Annotated[str, typer.Argument(help="A task, or a search-space fil
     else:
         tasks.refuse_unknown(task, None)
         loaded = api.shipped_space(task)
-    header, *rows = space_files.table(loaded.space)
-    table = Table(*header, box=None)
+    titles, *rows = space_files.table(loaded.space)
+    table = Table(*titles, box=None)
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -25,6 +25,10 @@ class Recorder(Callback):
         self.scheduler = scheduler
         self.watchers = watchers
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its callbacks, but what this one knows is in trials.jsonl."""
+        return {}
+
     def start(self) -> Trial | None:
         """A new trial, as the search proposes it."""
         proposal = self.search.ask()

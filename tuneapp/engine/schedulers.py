@@ -5,6 +5,7 @@ stop the best. Here a scheduler knows trials by our numbers, and a resumed study
 again, in their order, before the first new one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,11 @@ def _hyperband(metric: Metric, settings: SchedulerSettings) -> TrialScheduler:
 
 def _median(metric: Metric, settings: SchedulerSettings) -> TrialScheduler:
     return Median(
-        time_attr=ITERATION, metric=metric.name, mode=metric.mode, grace_period=settings.grace_iterations
+        time_attr=ITERATION,
+        metric=metric.name,
+        mode=metric.mode,
+        grace_period=settings.grace_iterations,
+        min_time_slice=math.inf,  # never pause a trial for others' sake
     )
 
 

@@ -26,6 +26,10 @@ class AskTell(Searcher):
         self.unfinished = [trial for trial in study.trials if not trial.over]
         self.given: list[int] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Only what `save` writes too: Ray pickles its searcher, but the study is in trials.jsonl."""
+        return {"given": self.given}
+
     def suggest(self, trial_id: str) -> Any:
         if self.unfinished:
             trial: Trial | None = self.unfinished.pop(0)
