@@ -1,0 +1,111 @@
+"""The hyperparameters of a federation, and how a trial's config is told apart into them and the model's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tuneapp import models
+from tuneapp.errors import UnknownName, UsageError, lookup, nearest
+from tuneapp.federated.partitions import PARTITIONS, Skew
+from tuneapp.federated.strategies import DEFAULT_SERVER_LR, STRATEGIES, ServerSettings
+
+WEIGHTINGS = ("examples", "uniform")
+_OPTIONAL = {"server_lr": 1.0, "rounds": 1}  # may be None; with a value of the type they have otherwise
+
+
+@dataclass(frozen=True)
+class FedConfig:
+    """The defaults are the base of Qian's study of federated MNIST, with 8 clients.
+
+    Raises UsageError for a value out of range, and takes 8.0 for an integer, 1 for a float.
+    """
+
+    model: str = "mlp"  # one of MODELS
+    clients: int = 8
+    partition: str = "shared"  # one of PARTITIONS
+    alpha: float = 0.5  # of partitions dirichlet and quantity
+    shards: int = 2  # a client, of partition shards
+    fraction: float = 1.0  # of the clients, drawn anew each round: the cohort
+    rounds: int | None = None  # None: as many as the study allows
+    lr: float = 0.1  # of the clients' SGD
+    lr_decay: float = 1.0  # lr is multiplied by it after each round
+    momentum: float = 0.0  # of the clients' SGD; starts at rest each round
+    batch_size: int = 32  # examples
+    local_steps: int = 8  # a client and round, on batches drawn with replacement
+    local_epochs: int = 0  # passes over the client's examples instead of local_steps; 0: steps count
+    strategy: str = "fedavg"  # one of STRATEGIES
+    weighting: str = "examples"  # clients count by their examples, or all alike: uniform
+    server_lr: float | None = None  # None: 1, and 0.01 for fedadam and fedyogi
+    server_momentum: float = 0.9  # of fedavgm; first beta of fedadam and fedyogi
+    beta2: float = 0.99  # of fedadam and fedyogi
+    tau: float = 1e-3  # of fedadam and fedyogi: their adaptivity
+    prox_mu: float = 0.01  # of fedprox
+    client_dropout: float = 0.0  # chance that a client of the cohort does not answer
+    stragglers: float = 0.0  # chance that a client does only some of its steps
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None or field.name not in _OPTIONAL:
+                default = _OPTIONAL.get(field.name, field.default)
+                object.__setattr__(self, field.name, models.typed(field.name, value, default))
+        lookup(self.model, models.MODELS, "model")
+        lookup(self.partition, PARTITIONS, "partition")
+        lookup(self.strategy, STRATEGIES, "strategy")
+        lookup(self.weighting, {name: name for name in WEIGHTINGS}, "weighting")
+        Skew(self.alpha, self.shards)
+        _check("clients", self.clients, self.clients >= 1, "1 or more")
+        _check("fraction", self.fraction, 0 < self.fraction <= 1, "above 0 and at most 1")
+        _check("rounds", self.rounds, self.rounds is None or self.rounds >= 1, "1 or more")
+        _check("lr", self.lr, self.lr > 0, "above 0")
+        _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0 and at most 1")
+        _check("momentum", self.momentum, 0 <= self.momentum < 1, "from 0 to below 1")
+        _check("batch_size", self.batch_size, self.batch_size >= 1, "1 or more")
+        _check("local_steps", self.local_steps, self.local_steps >= 1, "1 or more")
+        _check("local_epochs", self.local_epochs, self.local_epochs >= 0, "0 or more")
+        _check("server_lr", self.server_lr, self.server_lr is None or self.server_lr > 0, "above 0")
+        _check("server_momentum", self.server_momentum, 0 <= self.server_momentum < 1, "from 0 to below 1")
+        _check("beta2", self.beta2, 0 <= self.beta2 < 1, "from 0 to below 1")
+        _check("tau", self.tau, self.tau > 0, "above 0")
+        _check("prox_mu", self.prox_mu, self.prox_mu >= 0, "0 or more")
+        _check("client_dropout", self.client_dropout, 0 <= self.client_dropout < 1, "from 0 to below 1")
+        _check("stragglers", self.stragglers, 0 <= self.stragglers <= 1, "from 0 to 1")
+
+    @property
+    def skew(self) -> Skew:
+        return Skew(self.alpha, self.shards)
+
+    @property
+    def server(self) -> ServerSettings:
+        lr = DEFAULT_SERVER_LR.get(self.strategy, 1.0) if self.server_lr is None else self.server_lr
+        return ServerSettings(lr, self.server_momentum, self.beta2, self.tau)
+
+    @property
+    def proximal_mu(self) -> float:
+        """The clients' pull to the state they were sent; only fedprox has one."""
+        return self.prox_mu if self.strategy == "fedprox" else 0.0
+
+
+def split_config(config: Mapping[str, Any]) -> tuple[FedConfig, dict[str, Any]]:
+    """(what the federation reads, what the model reads).
+
+    Names that begin with `_` are helpers of a space's expressions and are left out. Any other name that
+    neither knows raises UnknownName.
+    """
+    ours = [field.name for field in fields(FedConfig)]
+    settings = FedConfig(**{key: value for key, value in config.items() if key in ours})
+    models_own = models.hyperparameters_of(settings.model)
+    rest = {key: value for key, value in config.items() if key not in ours and not key.startswith("_")}
+    for key in rest:
+        if key not in models_own:
+            raise UnknownName(
+                f"Neither the federation nor model '{settings.model}' has a hyperparameter '{key}'; the "
+                f"federation has {', '.join(ours)}; the model has {', '.join(models_own)}."
+                f"{nearest(key, [*ours, *models_own])}"
+            )
+    return settings, rest
+
+
+def _check(name: str, value: Any, holds: bool, what: str) -> None:
+    if not holds:  # nan holds nowhere
+        raise UsageError(f"`{name}` must be {what}, but got {value}.")

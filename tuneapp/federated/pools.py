@@ -1,0 +1,110 @@
+"""Where clients train: train(state, orders) -> the sum of their updates. Here in this process; in
+engine/clients.py on Ray actors. Both give the same bits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneapp.federated.clients import Federation, Orders, batches
+from tuneapp.federated.draws import Purpose, generator
+from tuneapp.federated.engines import ENGINES, ClientEngine, Images, Job, one_thread
+from tuneapp.federated.partitions import Labels
+from tuneapp.federated.reduction import Node, subtrees, tree_sum
+from tuneapp.federated.strategies import State
+
+
+@dataclass(frozen=True)
+class BlockUpdate:
+    """What a worker returns for a block of neighbouring clients."""
+
+    sums: dict[Node, State]  # of weight · (trained - sent) over the subtrees that make up the block
+    losses: NDArray[Any]  # float64, one a client, summed over its steps
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a pool returns for a round."""
+
+    total: State  # sum over clients of weight · (trained - sent)
+    losses: NDArray[Any]  # float64, one a client
+    restarts: int = 0  # workers that died in this round and were started anew
+
+
+def blocks(steps: Sequence[int], workers: int) -> list[Node]:
+    """Cut the positions of a round's clients into neighbours of about equal work, one block a worker.
+
+    None is empty: fewer blocks than workers where clients are fewer.
+    """
+    done = np.concatenate([[0], np.cumsum(steps)])
+    ideal = done[-1] * np.arange(1, workers) / workers
+    cuts = [0, *np.searchsorted(done, ideal).tolist(), len(steps)]
+    return [(start, stop) for start, stop in pairwise(cuts) if start < stop]
+
+
+class ClientPool(Protocol):
+    def host(self, federation: Federation, images: Images, labels: Labels) -> None:
+        """Make ready for this federation's rounds; a pool hosts one after the other."""
+
+    def train(self, state: State, orders: Orders) -> Update:
+        """Let the round's clients train from `state`."""
+
+    def close(self) -> None:
+        """Let workers go. `host` may be called again."""
+
+
+class LocalPool:
+    """All clients in this process, one after the other."""
+
+    def host(self, federation: Federation, images: Images, labels: Labels) -> None:
+        self.worker = ClientWorker(federation, images, labels)
+
+    def train(self, state: State, orders: Orders) -> Update:
+        everyone = (0, len(orders.clients))
+        update = self.worker.train(state, orders, everyone)
+        return Update(update.sums[everyone], update.losses)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class ClientWorker:
+    """Trains blocks of a federation's clients: what a pool is made of."""
+
+    def __init__(self, federation: Federation, images: Images, labels: Labels) -> None:
+        self.federation = federation
+        self.engine: ClientEngine = ENGINES[federation.engine](federation, images, labels)
+        self.spare: list[State] = []  # arrays that no sum holds
+
+    def train(self, state: State, orders: Orders, block: Node) -> BlockUpdate:
+        """The clients at positions block[0] to before block[1] of the orders."""
+        positions = range(*block)
+        losses = np.zeros(len(positions))
+        with one_thread(), np.errstate(all="ignore"):  # the server looks for inf and nan, once a round
+            trained = self.engine.train(state, orders.lr, self._jobs(orders, positions))
+
+            def weighted_update(position: int) -> State:
+                client = next(trained)
+                losses[position - block[0]] = client.loss
+                change = self.spare.pop() if self.spare else np.empty_like(state)
+                np.subtract(client.state, state, out=change)
+                weight = self.federation.weight(orders.clients[position])
+                if weight != 1.0:
+                    change *= change.dtype.type(weight)
+                return change
+
+            nodes = subtrees(block, (0, len(orders.clients)))
+            sums = {node: tree_sum(node, weighted_update, self.spare.append) for node in nodes}
+            return BlockUpdate(sums, losses)
+
+    def _jobs(self, orders: Orders, positions: range) -> Iterator[Job]:
+        federation = self.federation
+        for position in positions:
+            client, steps = orders.clients[position], orders.steps[position]
+            seed = 0
+            if federation.blueprint.draws:
+                seed = int(generator(federation.seed, Purpose.LAYERS, orders.round, client).integers(2**62))
+            yield Job(batches(federation, orders, client, steps), seed)
