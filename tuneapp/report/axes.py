@@ -34,6 +34,7 @@ class Axis:
     log: bool = False
     integer: bool = False
     choices: tuple[Any, ...] = ()  # empty: numbers
+    ordered: bool = False  # whether the order of the choices means something
     when: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
@@ -136,7 +137,8 @@ def _axis(name: str, spec: Any, observed: list[Any]) -> Axis:
     if "choices" in spec:
         known = {text(choice) for choice in spec["choices"]}
         new = [value for value in observed if text(value) not in known]
-        return Axis(name, choices=(*spec["choices"], *new), when=when)
+        ordered = spec.get("type") == "ordinal"
+        return Axis(name, choices=(*spec["choices"], *new), ordered=ordered, when=when)
     if not observed and "low" not in spec:
         return Axis(name, when=when)
     if not all(is_number(value) for value in observed):

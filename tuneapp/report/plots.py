@@ -3,6 +3,7 @@
 A picture that has nothing to show says so in words: every function takes a study in any state.
 """
 
+import textwrap
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tuneapp.errors import UsageError
+from tuneapp.report import surrogate
 from tuneapp.report.axes import Array, Axis, axis, places, units
 from tuneapp.report.axes import axes as axes_of
 from tuneapp.report.style import (
@@ -25,6 +27,7 @@ from tuneapp.report.style import (
     RED,
     SERIES,
     STATE_COLOURS,
+    dress,
     legend_below,
     metric_label,
     new_figure,
@@ -42,7 +45,10 @@ from tuneapp.studies import State, Study, Trial
 
 NO_RESULT = "No trial has a result yet."
 MAX_CURVES = 200  # more lines make a picture slow and grey
+MAX_LINES = 500
+MAX_MARKS = 1000
 MAX_INDEXES = 60  # more numbers cover each other
+MAX_BARS = 20
 BASELINE_TRIALS = 5  # random results below this number make no band
 
 
@@ -98,9 +104,11 @@ def best_so_far(study: Study) -> Figure:
         low, middle, high = band
         axes.fill_between(
             counted, low, high, color=BLUE, alpha=0.15, linewidth=0,
-            label="best of as many draws from this run's own random trials, 10 to 90 %",
+            step="post", label="best of as many draws from this run's own random trials, 10 to 90 %",
         )  # fmt: skip
-        axes.plot(counted, middle, color=BLUE, linestyle="--", linewidth=1.2, label="their median")
+        axes.step(
+            counted, middle, where="post", color=BLUE, linestyle="--", linewidth=1.2, label="their median"
+        )
         values += [*low, *high]
     drawn = np.array([np.nan if value is None else value for value in line])
     axes.step(counted, drawn, where="post", color=RED, linewidth=2, label="this search")
@@ -127,7 +135,7 @@ def curves(study: Study) -> Figure:
     if max(len(trial.curve(name)) for trial in drawn) < 2:
         return words_only("Learning curves", "Every trial reported once: there are no curves to draw.")
     top = leaders(study)
-    shown = sample_curves(drawn, top)
+    shown = thinned(drawn, top, MAX_CURVES)
     note = f" ({len(shown)} of {len(drawn)} trials)" if len(shown) < len(drawn) else ""
     figure, axes = sheet(f"Learning curves of {name}{note}")
     values = [value for trial in shown for _, value in trial.curve(name)]
@@ -173,7 +181,8 @@ def curves(study: Study) -> Figure:
 def parallel(study: Study, *names: str) -> Figure:
     """One axis a hyperparameter and one for the result, one line a trial; dark is better."""
     drawn = [axis(study, name) for name in names] or axes_of(study)
-    shown = scored_trials(study)
+    scored = scored_trials(study)
+    shown = thinned(scored, leaders(study), MAX_LINES)
     if not shown or not drawn:
         words = NO_RESULT if not shown else "No hyperparameter is searched."
         return words_only("Parallel coordinates", words)
@@ -182,7 +191,9 @@ def parallel(study: Study, *names: str) -> Figure:
     figure = new_figure(max(8.0, 1.35 * (len(drawn) + 1)), 4.8)
     axes = figure.add_subplot()
     axes.set_title(
-        f"Hyperparameters of each trial, dark: better {study.metric.name}", loc="left", fontsize=11
+        f"Hyperparameters of {some_of(shown, scored)}, dark: better {study.metric.name}",
+        loc="left",
+        fontsize=11,
     )
     scaled = np.asarray(norm(values), dtype=float)
     columns = [np.nan_to_num(_jittered(one, shown), nan=-0.14) for one in drawn]
@@ -228,10 +239,129 @@ def pair_map(study: Study, x: str | None = None, y: str | None = None) -> Figure
     scale_axis(axes, "x", first)
     scale_axis(axes, "y", second)
     norm, colours = norm_for([study.value(t) or 0.0 for t in scored_trials(study)]), value_map(study)
-    _mark_trials(study, axes, first, second, norm)
+    mark_trials(study, axes, first, second, norm)
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes)
     bar.set_label(metric_label(study.metric.name))
     legend_below(figure, axes)
+    return figure
+
+
+def contour(study: Study, x: str | None = None, y: str | None = None) -> Figure:
+    """A model's landscape over two hyperparameters, averaged over the others, with the trials on it.
+
+    Without names: the two most important ones.
+    """
+    sample = surrogate.sample_of(study)
+    if x is None and y is None and sample.enough and len(sample.axes) > 1:
+        x, y = most_important(sample)[:2]
+    first, second, problem = pair(study, x, y)
+    if first is None or second is None:
+        return words_only("Contour", problem)
+    known = {one.name: column for column, one in enumerate(sample.axes)}
+    fixed = [one.name for one in (first, second) if one.name not in known]
+    if fixed or not sample.enough:
+        problem = f"{fixed[0]} is not searched." if fixed else sample.why_not
+        return words_only(f"Contour of {first.name} and {second.name}", problem)
+    grids = [surrogate.choices_grid(one, 40) for one in (first, second)]
+    scores = surrogate.Landscape(sample).over(known[first.name], known[second.name], *grids)
+    values = np.ma.masked_invalid(scores if study.metric.mode == "max" else -scores)
+    figure, axes = sheet(
+        f"Model of {study.metric.name} over {first.name} and {second.name}, dark: better", 7.2, 5.2
+    )
+    scale_axis(axes, "x", first)
+    scale_axis(axes, "y", second)
+    if first.numeric and second.numeric:
+        filled = axes.contourf(first.at(grids[0]), second.at(grids[1]), values, 14, cmap=value_map(study))
+        lines = axes.contour(filled, colors="white", linewidths=0.5, alpha=0.6)
+        colours = ScalarMappable(filled.norm, filled.cmap)
+        axes.clabel(lines, np.asarray(lines.levels)[1::3], fontsize=7, fmt="%.3g")
+    else:
+        edges = [cell_edges(one, grid) for one, grid in zip((first, second), grids, strict=True)]
+        colours = axes.pcolormesh(*edges, values, cmap=value_map(study))
+    axes.grid(False)
+    mark_trials(study, axes, first, second)
+    figure.colorbar(colours, ax=axes).set_label(f"{metric_label(study.metric.name)}, model's mean")
+    legend_below(figure, axes)
+    return figure
+
+
+def importances(study: Study) -> Figure:
+    """How much of the result's variance goes with each hyperparameter, with its uncertainty."""
+    title = f"Which hyperparameters move {study.metric.name}"
+    sample = surrogate.sample_of(study)
+    if not sample.enough:
+        return words_only(title, sample.why_not)
+    found, explained = surrogate.importances(sample)
+    figure, axes = sheet(title, 8.0, 1.9 + 0.36 * len(found))
+    rows = [item for item in found if item.name != surrogate.NOISE][:MAX_BARS]
+    floor = next(item for item in found if item.name == surrogate.NOISE)
+    shares = np.array([item.share for item in rows])
+    spans = np.array([[item.share - item.low, item.high - item.share] for item in rows]).clip(0).T
+    axes.barh(range(len(rows)), shares, color=BLUE, height=0.62, alpha=0.85)
+    axes.errorbar(
+        shares, range(len(rows)), xerr=spans, fmt="none", ecolor="black", capsize=3, linewidth=1.2,
+        label="10 to 90 % over bootstraps of the trials",
+    )  # fmt: skip
+    axes.axvline(floor.high, color=RED, linestyle="--", linewidth=1.2, label="what random numbers reach")
+    axes.set_yticks(range(len(rows)), [item.name for item in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(1.0, float((shares + spans[1]).max()) * 1.02))
+    axes.set_xlabel(
+        "share of the variance, interactions included (total effect)\n" + wrapped(found, explained)
+    )
+    legend_below(figure, axes, columns=2)
+    return figure
+
+
+def dependence(study: Study, *names: str) -> Figure:
+    """The model's mean result along each hyperparameter, with its band, over the trials' other values.
+
+    Without names: the four most important ones.
+    """
+    title = f"How {study.metric.name} depends on single hyperparameters"
+    sample = surrogate.sample_of(study)
+    for name in names:
+        axis(study, name)  # an unknown name is refused, whatever the state
+    if not sample.enough:
+        return words_only(title, sample.why_not)
+    known = {one.name: column for column, one in enumerate(sample.axes)}
+    chosen = [name for name in names or most_important(sample)[:4] if name in known]
+    if not chosen:
+        return words_only(title, f"{', '.join(names)}: not searched.")
+    landscape = surrogate.Landscape(sample)
+    columns = min(2, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure = new_figure(4.2 * columns + 0.4, 2.9 * rows + 0.5)
+    figure.suptitle(
+        f"{title}: model's mean ± 1 sd, trials as dots,\nearly-stopped ones where they would have come to",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
+    grid_axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    values = sample.scores if study.metric.mode == "max" else -sample.scores
+    for position, name in enumerate(chosen):
+        axes, one = grid_axes[position], sample.axes[known[name]]
+        dress(axes)
+        grid = surrogate.choices_grid(one, 50)
+        mean, deviation = landscape.along(known[name], grid)
+        middle = mean if study.metric.mode == "max" else -mean
+        scale_axis(axes, "x", one)
+        low, high = scale_values(axes, [*values, *(middle - deviation), *(middle + deviation)])
+        at = spread(one.at(sample.units[:, known[name]]), one)
+        alpha = 0.6 if len(values) <= MAX_CURVES else 0.1
+        axes.scatter(at, np.clip(values, low, high), s=10, color=GREY, alpha=alpha, linewidths=0)
+        if one.numeric:
+            axes.fill_between(
+                one.at(grid), middle - deviation, middle + deviation, color=BLUE, alpha=0.2, linewidth=0
+            )
+            axes.plot(one.at(grid), middle, color=BLUE, linewidth=2)
+        else:
+            axes.errorbar(one.at(grid), middle, deviation, fmt="o", color=BLUE, capsize=4, linewidth=2)
+        if position % columns == 0:
+            axes.set_ylabel(metric_label(study.metric.name), fontsize=9)
+    for axes in grid_axes[len(chosen) :]:
+        axes.set_axis_off()
     return figure
 
 
@@ -326,13 +456,18 @@ def random_baseline(study: Study, count: int) -> tuple[Array, Array, Array] | No
     return (low, middle, high) if study.metric.mode == "max" else (high, middle, low)
 
 
-def sample_curves(drawn: Sequence[Trial], top: Sequence[Trial]) -> list[Trial]:
-    """At most 200 trials, evenly over the run, the best among them."""
-    if len(drawn) <= MAX_CURVES:
-        return list(drawn)
-    kept = {drawn[i].number for i in np.linspace(0, len(drawn) - 1, MAX_CURVES - len(top)).astype(int)}
+def thinned(trials: Sequence[Trial], top: Sequence[Trial], limit: int) -> list[Trial]:
+    """At most so many trials, evenly over the run, the top ones among them."""
+    if len(trials) <= limit:
+        return list(trials)
+    kept = {trials[i].number for i in np.linspace(0, len(trials) - 1, limit - len(top)).astype(int)}
     kept |= {trial.number for trial in top}
-    return [trial for trial in drawn if trial.number in kept]
+    return [trial for trial in trials if trial.number in kept]
+
+
+def some_of(shown: Sequence[Trial], trials: Sequence[Trial]) -> str:
+    """`each trial`, or how many of them are drawn."""
+    return "each trial" if len(shown) == len(trials) else f"{len(shown):,} of {len(trials):,} trials"
 
 
 def rungs(study: Study) -> list[int]:
@@ -384,6 +519,58 @@ def time_unit(seconds: float) -> tuple[float, str]:
     return (60.0, "min") if seconds < 3 * 3600 else (3600.0, "h")
 
 
+def mark_trials(study: Study, axes: Axes, first: Axis, second: Axis, norm: Normalize | None = None) -> None:
+    """The trials, coloured by their results where a norm is given, else black on a ground of colour."""
+    scored = scored_trials(study)
+    shown = thinned(scored, leaders(study), MAX_MARKS if norm else MAX_CURVES)
+    configs = [trial.config for trial in shown]
+    x, y = places(first, configs), places(second, configs)
+    x, y = spread(x, first, seed=0), spread(y, second, seed=1)
+    values = np.array([study.value(trial) for trial in shown], dtype=float)
+    fills = np.tile([0.0, 0.0, 0.0, 1.0], (len(shown), 1)) if norm is None else value_map(study)(norm(values))
+    size = 42 if len(shown) <= MAX_CURVES else 16
+    for group, (words, _, marker) in ORIGINS.items():
+        some = [i for i, trial in enumerate(shown) if origin_group(trial.origin) == group]
+        if some:
+            filled = marker != "x"
+            axes.scatter(
+                x[some], y[some], c=fills[some], marker=marker, s=size, linewidths=0.5 if filled else 1.8,
+                edgecolors="#444444" if filled else None, label=words,
+            )  # fmt: skip
+    numbered = shown if len(shown) <= MAX_INDEXES else leaders(study)
+    for i, trial in enumerate(shown):
+        if trial in numbered:
+            axes.annotate(
+                str(trial.number), (x[i], y[i]), xytext=(4, 4), textcoords="offset points", fontsize=7
+            )
+    best = study.best
+    if best is not None and not np.isnan(x[shown.index(best)] + y[shown.index(best)]):
+        i = shown.index(best)
+        axes.scatter(x[i], y[i], s=190, facecolors="none", edgecolors=BLUE, linewidths=2.2, label="best")
+    absent = int(np.isnan(x + y).sum())
+    if len(shown) < len(scored):
+        axes.plot([], [], linestyle="none", label=f"{some_of(shown, scored)} drawn")
+    if absent:
+        axes.plot([], [], linestyle="none", label=f"not drawn: {absent} trials without one of the two")
+
+
+def most_important(sample: surrogate.Sample) -> list[str]:
+    """Names, the most important first; the sample must be `enough`."""
+    return [item.name for item in surrogate.importances(sample)[0] if item.name != surrogate.NOISE]
+
+
+def cell_edges(one: Axis, grid: Array) -> Array:
+    """Around each grid point, as places: cells of equal width in the unit interval, or around each choice."""
+    if not one.numeric:
+        return np.arange(len(one.choices) + 1, dtype=float) - 0.5
+    step = grid[1] - grid[0]
+    return one.at(np.clip(np.append(grid - step / 2, 1 + step / 2), 0, 1))
+
+
+def wrapped(found: Sequence[surrogate.Importance], explained: float) -> str:
+    return textwrap.fill(surrogate.describe(found, explained), 95)
+
+
 def better(study: Study) -> str:
     return "higher" if study.metric.mode == "max" else "lower"
 
@@ -398,37 +585,6 @@ def _rail(axes: Axes, numbers: Sequence[int], words: str, marker: str, colour: s
             numbers, [0.012 if marker != "^" else 0.988] * len(numbers), marker, color=colour, markersize=5,
             transform=axes.get_xaxis_transform(), label=words, clip_on=False,
         )  # fmt: skip
-
-
-def _mark_trials(study: Study, axes: Axes, first: Axis, second: Axis, norm: Normalize | None = None) -> None:
-    """The trials, coloured by their results where a norm is given, else black on a ground of colour."""
-    shown = scored_trials(study)
-    configs = [trial.config for trial in shown]
-    x, y = places(first, configs), places(second, configs)
-    x, y = spread(x, first, seed=0), spread(y, second, seed=1)
-    values = np.array([study.value(trial) for trial in shown], dtype=float)
-    fills = np.tile([0.0, 0.0, 0.0, 1.0], (len(shown), 1)) if norm is None else value_map(study)(norm(values))
-    for group, (words, _, marker) in ORIGINS.items():
-        some = [i for i, trial in enumerate(shown) if origin_group(trial.origin) == group]
-        if some:
-            filled = marker != "x"
-            axes.scatter(
-                x[some], y[some], c=fills[some], marker=marker, s=42, linewidths=0.5 if filled else 1.8,
-                edgecolors="#444444" if filled else None, label=words,
-            )  # fmt: skip
-    numbered = shown if len(shown) <= MAX_INDEXES else leaders(study)
-    for i, trial in enumerate(shown):
-        if trial in numbered:
-            axes.annotate(
-                str(trial.number), (x[i], y[i]), xytext=(4, 4), textcoords="offset points", fontsize=7
-            )
-    best = study.best
-    if best is not None and not np.isnan(x[shown.index(best)] + y[shown.index(best)]):
-        i = shown.index(best)
-        axes.scatter(x[i], y[i], s=190, facecolors="none", edgecolors=BLUE, linewidths=2.2, label="best")
-    absent = int(np.isnan(x + y).sum())
-    if absent:
-        axes.plot([], [], linestyle="none", label=f"not drawn: {absent} trials without one of the two")
 
 
 def _jittered(one: Axis, shown: Sequence[Trial]) -> Array:
@@ -480,5 +636,8 @@ PLOTS: dict[str, Callable[..., Figure]] = {
     "curves": curves,
     "parallel": parallel,
     "map": pair_map,
+    "contour": contour,
+    "importances": importances,
+    "dependence": dependence,
     "timeline": timeline,
 }

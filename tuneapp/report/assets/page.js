@@ -1,0 +1,515 @@
+"use strict";
+// Draws the charts of the page from the numbers that stand in it. Words of users reach the page as text only.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const charts = new Map(); // element -> chart
+  const painters = []; // redrawn when light turns to dark
+
+  // -- colours
+
+  // Viridis, sampled. The better end is the one that stands out from the ground.
+  const VIRIDIS = ["#fde725", "#b5de2b", "#6ece58", "#35b779", "#1f9e89", "#26828e", "#31688e", "#3e4989", "#482878", "#440154"];
+  const scaleStops = () => (dark.matches ? VIRIDIS.slice(0, 9).reverse() : VIRIDIS.slice(1));
+  const cssColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const stateColour = { finished: "green", stopped: "orange", diverged: "purple", failed: "red", running: "sky" };
+  const stateWords = { finished: "finished", stopped: "stopped early", diverged: "diverged", failed: "failed", running: "running" };
+
+  function share(value) {
+    let [low, high] = data.limits;
+    if (data.log) [low, high, value] = [Math.log(low), Math.log(high), Math.log(value)];
+    const part = Math.min(1, Math.max(0, (value - low) / (high - low || 1)));
+    return data.mode === "max" ? part : 1 - part;
+  }
+
+  function resultColour(value) {
+    const stops = scaleStops();
+    const at = share(value) * (stops.length - 1);
+    const i = Math.min(stops.length - 2, Math.floor(at));
+    const mix = (from) => {
+      const a = parseInt(stops[i].slice(from, from + 2), 16);
+      const b = parseInt(stops[i + 1].slice(from, from + 2), 16);
+      return Math.round(a + (b - a) * (at - i));
+    };
+    return `rgb(${mix(1)},${mix(3)},${mix(5)})`;
+  }
+
+  function drawScales() {
+    const ends = data.mode === "max" ? data.limits : [...data.limits].reverse();
+    for (const element of document.querySelectorAll(".scale")) {
+      const ramp = document.createElement("i");
+      ramp.style.background = `linear-gradient(to right, ${scaleStops().join(", ")})`;
+      element.replaceChildren(`${data.metric} ${format(ends[0])}`, ramp, `${format(ends[1])} (better)`);
+    }
+  }
+
+  // -- what all charts share
+
+  const format = (value) => (value === null || value === undefined ? "none" : Number(value.toPrecision(4)).toString());
+  const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+  const CROSS = "path://M2 0L5 3L8 0L10 2L7 5L10 8L8 10L5 7L2 10L0 8L3 5L0 2Z";
+  const groups = [
+    { key: "random", words: "random, warm-up", colour: "blue", symbol: "circle", size: 9 },
+    { key: "bayes", words: "Bayesian", colour: "red", symbol: CROSS, size: 9 },
+    { key: "point", words: "given points, grid", colour: "ink", symbol: "diamond", size: 10 },
+  ];
+
+  function tip(lines) {
+    const element = document.createElement("div");
+    element.className = "tip";
+    element.textContent = lines.join("\n");
+    return element;
+  }
+
+  function tipOfTrial(trial) {
+    const result = trial.v === null ? "no result" : `${data.metric}: ${format(trial.v)}`;
+    const config = data.axes.map((axis, i) => (trial.c[i] === "" ? null : `${axis.name}: ${trial.c[i]}`)).filter(Boolean);
+    return tip([`trial ${trial.n}, ${stateWords[trial.s]}`, result, ...config.slice(0, 12)]);
+  }
+
+  function base() {
+    return {
+      animation: false,
+      textStyle: { color: cssColour("ink"), fontFamily: "system-ui, sans-serif" },
+      grid: { left: 12, right: 20, top: 20, bottom: 58, containLabel: true },
+      legend: { bottom: 0, textStyle: { color: cssColour("ink") }, itemWidth: 18, itemHeight: 10, type: "plain" },
+      tooltip: {
+        trigger: "item", confine: true, backgroundColor: cssColour("panel"), borderColor: cssColour("line"),
+        textStyle: { color: cssColour("ink") },
+      },
+    };
+  }
+
+  function axisStyle(name, more) {
+    return {
+      type: "value", name, nameLocation: "middle", nameGap: 28, scale: true,
+      nameTextStyle: { color: cssColour("faint") },
+      axisLine: { show: true, lineStyle: { color: cssColour("faint") } },
+      axisTick: { show: true, lineStyle: { color: cssColour("faint") } },
+      axisLabel: { color: cssColour("ink"), hideOverlap: true },
+      splitLine: { lineStyle: { color: cssColour("line"), opacity: 0.6 } },
+      ...more,
+    };
+  }
+
+  const upward = (name, more) => axisStyle(name, { nameGap: 48, nameRotate: 90, ...more });
+
+  // Hyperparameters are drawn between 0 and 1, with ticks where their own values stand.
+  function unitAxis(axis, more) {
+    const labels = new Map(axis.ticks.map(([unit, label]) => [unit, label]));
+    const nearest = (value) => [...labels.keys()].reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
+    const values = [...labels.keys()];
+    return {
+      min: -0.04, max: 1.04, scale: false,
+      name: axis.name + (axis.log ? " (log)" : ""),
+      axisLabel: { color: cssColour("ink"), customValues: values, hideOverlap: true, formatter: (value) => labels.get(nearest(value)) },
+      axisTick: { show: true, customValues: values, lineStyle: { color: cssColour("faint") } },
+      splitLine: { show: false },
+      ...more,
+    };
+  }
+
+  function paint(id, option) {
+    const element = byId(id);
+    if (!element) return null;
+    let chart = charts.get(element);
+    if (!chart) {
+      chart = echarts.init(element, null, { renderer: "canvas" });
+      charts.set(element, chart);
+      new ResizeObserver(() => chart.resize()).observe(element);
+    }
+    chart.setOption(option, true);
+    return chart;
+  }
+
+  function valueAxisRange(values) {
+    const found = values.filter((v) => v !== null);
+    if (!found.length) return {};
+    const [low, high] = data.limits;
+    const margin = 0.06 * (high - low);
+    return data.log ? { type: "log" } : { min: Number((low - margin).toPrecision(4)), max: Number((high + margin).toPrecision(4)) };
+  }
+
+  // -- progress
+
+  function drawBest() {
+    const { steps, band } = data.progress;
+    const series = [];
+    if (band) {
+      const whole = { type: "line", silent: true, symbol: "none", step: "end", stack: "band", stackStrategy: "all", lineStyle: { opacity: 0 }, tooltip: { show: false } };
+      series.push({ ...whole, data: band.map((p) => [p[0], p[1]]) });
+      series.push({ ...whole, name: "random alone, 10 to 90 %", data: band.map((p) => [p[0], p[3] - p[1]]), areaStyle: { color: cssColour("blue"), opacity: 0.18 }, itemStyle: { color: cssColour("blue") } });
+      series.push({ type: "line", silent: true, symbol: "none", step: "end", name: "random alone, median", data: band.map((p) => [p[0], p[2]]), lineStyle: { type: "dashed", width: 1.5, color: cssColour("blue") }, itemStyle: { color: cssColour("blue") } });
+    }
+    series.push({ type: "line", name: "this search", step: "end", symbolSize: 7, data: steps, lineStyle: { width: 2.5, color: cssColour("red") }, itemStyle: { color: cssColour("red") } });
+    const shown = [...steps.map((p) => p[1]), ...(band ? band.map((p) => p[2]) : [])];
+    const low = Math.min(...shown), high = Math.max(...shown), margin = 0.1 * (high - low || Math.abs(high) || 1);
+    paint("chart-best", {
+      ...base(),
+      xAxis: axisStyle("trials ended", { min: 0, minInterval: 1 }),
+      yAxis: upward(data.metric, shown.length ? { min: Number((low - margin).toPrecision(3)), max: Number((high + margin).toPrecision(3)) } : {}),
+      tooltip: { ...base().tooltip, formatter: (p) => tip([`${data.metric} ${format(p.value[1])}`, `after ${p.value[0]} trials`]) },
+      series,
+    });
+  }
+
+  function drawResults() {
+    const shown = data.trials.filter((t) => t.v !== null && t.s !== "diverged" && t.s !== "failed");
+    const range = valueAxisRange(shown.map((t) => t.v));
+    const place = (t) => [t.n, "min" in range ? clamp(t.v, range.min, range.max) : t.v];
+    const series = [];
+    for (const group of groups) {
+      const some = shown.filter((t) => t.o === group.key);
+      if (!some.length) continue;
+      series.push({
+        type: "scatter", name: group.words, symbol: group.symbol, symbolSize: some.length > 500 ? 5 : group.size,
+        itemStyle: { color: cssColour(group.colour) },
+        data: some.map((t) => ({ value: place(t), trial: t, itemStyle: { opacity: t.s === "stopped" ? 0.4 : 1 } })),
+      });
+    }
+    const lost = data.trials.filter((t) => t.s === "diverged" || t.s === "failed");
+    if (lost.length && "min" in range) {
+      series.push({ type: "scatter", name: "failed or diverged", symbol: "rect", symbolSize: 7, itemStyle: { color: cssColour("grey") }, data: lost.map((t) => ({ value: [t.n, range.min], trial: t })) });
+    }
+    const best = data.trials.find((t) => t.n === data.best);
+    if (best) series.push(ring(place(best), "best"));
+    paint("chart-results", {
+      ...base(),
+      xAxis: axisStyle("trial number", { minInterval: 1 }),
+      yAxis: upward(data.metric, range),
+      tooltip: { ...base().tooltip, formatter: (p) => (p.data.trial ? tipOfTrial(p.data.trial) : "") },
+      series,
+    });
+  }
+
+  const ring = (value, name) => ({
+    type: "scatter", name, silent: true, z: 5, symbol: "circle", symbolSize: 20, data: [value],
+    itemStyle: { color: "transparent", borderColor: cssColour("ink"), borderWidth: 2.5 },
+  });
+
+  function drawCurves() {
+    const { lines, top } = data.curves;
+    const range = valueAxisRange(lines.flatMap((line) => line.p.map((p) => p[1])));
+    // The scale of final values may be too narrow for first epochs: curves show all that they have.
+    const all = lines.flatMap((line) => line.p.map((p) => p[1])).filter((v) => v !== null).sort((a, b) => a - b);
+    const at = (q) => all[Math.round(q * (all.length - 1))];
+    const reach = 3 * (at(0.75) - at(0.25)) || Infinity;
+    const low = Math.max(all[0], at(0.25) - reach), high = Math.min(all[all.length - 1], at(0.75) + reach);
+    const margin = 0.05 * (high - low || 1);
+    const limits = range.type === "log" ? range : { min: Number((low - margin).toPrecision(3)), max: Number((high + margin).toPrecision(3)) };
+    const colours = ["blue", "red", "green", "purple", "orange"];
+    const series = lines.map((line) => {
+      const rank = top.indexOf(line.n);
+      const colour = rank < 0 ? cssColour("grey") : cssColour(colours[rank]);
+      return {
+        type: "line", name: rank < 0 ? "other trials" : `trial ${line.n}`, data: line.p, symbol: line.p.length > 1 ? "none" : "circle", symbolSize: 4, z: rank < 0 ? 2 : 4,
+        triggerLineEvent: true, lineStyle: { width: rank < 0 ? 1 : 2.5, color: colour, opacity: rank < 0 ? 0.55 : 1 }, itemStyle: { color: colour },
+      };
+    });
+    for (const [state, symbol] of [["stopped", "emptyCircle"], ["diverged", "rect"], ["failed", "rect"]]) {
+      const ends = lines.filter((line) => line.s === state && line.p.at(-1)[1] !== null);
+      if (ends.length) {
+        series.push({
+          type: "scatter", name: stateWords[state], symbol, symbolSize: 8, z: 5, itemStyle: { color: cssColour(stateColour[state]) },
+          data: ends.map((line) => ({ value: line.p.at(-1), line })),
+        });
+      }
+    }
+    if (series.length && data.rungs.length) {
+      series[0].markLine = { silent: true, symbol: "none", label: { show: false }, lineStyle: { type: "dotted", color: cssColour("faint") }, data: data.rungs.map((rung) => ({ xAxis: rung })) };
+    }
+    const names = [...top.map((n) => `trial ${n}`), "other trials", ...Object.values(stateWords)];
+    const present = new Set(series.map((s) => s.name));
+    paint("chart-curves", {
+      ...base(),
+      legend: { ...base().legend, data: names.filter((name) => present.has(name)) },
+      xAxis: axisStyle("iteration (epoch or round)", { minInterval: 1 }),
+      yAxis: upward(data.metric, limits),
+      tooltip: {
+        ...base().tooltip,
+        formatter: (p) => {
+          const line = p.data && p.data.line ? p.data.line : lines[p.seriesIndex];
+          const last = line.p.at(-1);
+          return tip([`trial ${line.n}, ${stateWords[line.s]}`, `${data.metric} ${format(last[1])} at iteration ${last[0]}`]);
+        },
+      },
+      series,
+    });
+  }
+
+  // -- hyperparameters
+
+  function drawParallel() {
+    const shown = data.trials.filter((t) => t.k).sort((a, b) => share(a.v) - share(b.v));
+    const axes = data.axes.map((axis, dim) => {
+      const drawn = unitAxis(axis);
+      const name = drawn.name.length > 16 ? `${drawn.name.slice(0, 15)}…` : drawn.name;
+      return { dim, ...drawn, type: "value", min: 0, max: 1, name, nameLocation: "end" };
+    });
+    const [low, high] = data.limits;
+    axes.push({ dim: axes.length, type: data.log ? "log" : "value", min: low, max: high, name: data.metric, axisLabel: { formatter: format } });
+    const text = { color: cssColour("ink") };
+    const chart = paint("chart-parallel", {
+      ...base(),
+      legend: { show: false },
+      parallel: { left: 50, right: 70, top: 40, bottom: 20, axisExpandable: false },
+      parallelAxis: axes.map((axis) => ({
+        ...axis, nameTextStyle: text, nameGap: 14, axisLabel: { ...axis.axisLabel, ...text, showMinLabel: true, showMaxLabel: true },
+        axisLine: { lineStyle: { color: cssColour("faint"), width: 1.5 } }, axisTick: axis.axisTick ?? { lineStyle: { color: cssColour("faint") } },
+        areaSelectStyle: { width: 22, color: cssColour("blue"), opacity: 0.25, borderColor: cssColour("blue"), borderWidth: 1 },
+      })),
+      tooltip: { ...base().tooltip, formatter: (p) => tipOfTrial(shown[p.dataIndex]) },
+      series: [{
+        type: "parallel", inactiveOpacity: 0.04, activeOpacity: 0.9, smooth: false,
+        data: shown.map((t) => ({
+          value: [...t.u.map((u) => u ?? "-"), clamp(t.v, low, high)],
+          lineStyle: { color: resultColour(t.v), width: t.n === data.best ? 3.5 : 1.3, opacity: t.n === data.best ? 1 : 0.65 },
+        })),
+      }],
+    });
+    if (!chart) return;
+    chart.off("axisareaselected");
+    chart.on("axisareaselected", () => {
+      const active = chart.getModel().getSeriesByIndex(0).getRawIndicesByActiveState("active");
+      const intervals = chart.getModel().getComponent("parallelAxis") && chart.getOption().parallelAxis.some((_, i) => chart.getModel().getComponent("parallelAxis", i).activeIntervals.length);
+      rows.brushed = intervals ? new Set(active.map((i) => shown[i].n)) : null;
+      byId("brushed").textContent = intervals ? `${active.length} of ${shown.length} trials pass.` : "";
+      byId("unbrush").hidden = !intervals;
+      showRows();
+    });
+  }
+
+  function drawMap() {
+    const [x, y] = [Number(byId("map-x").value), Number(byId("map-y").value)];
+    if (x === y) return;
+    const shown = data.trials.filter((t) => t.k && t.u[x] !== null && t.u[y] !== null);
+    const table = data.maps[x < y ? `${x},${y}` : `${y},${x}`];
+    const series = [];
+    if (table) series.push(ground(table, x > y));
+    const few = shown.length <= 60;
+    for (const group of groups) {
+      const some = shown.filter((t) => t.o === group.key);
+      if (!some.length) continue;
+      series.push({
+        type: "scatter", name: group.words, symbol: group.symbol, symbolSize: shown.length > 500 ? 6 : group.size + 2, itemStyle: { color: cssColour("grey") },
+        label: { show: few, position: "right", distance: 3, fontSize: 10, color: cssColour("ink"), textBorderColor: cssColour("ground"), textBorderWidth: 2, formatter: (p) => String(p.data.trial.n) },
+        labelLayout: { hideOverlap: true },
+        data: some.map((t) => ({ value: [t.u[x], t.u[y]], trial: t, itemStyle: { color: resultColour(t.v), borderColor: cssColour("ground"), borderWidth: 1 } })),
+      });
+    }
+    const best = shown.find((t) => t.n === data.best);
+    if (best) series.push(ring([best.u[x], best.u[y]], "best"));
+    paint("chart-map", {
+      ...base(),
+      xAxis: axisStyle("", unitAxis(data.axes[x])),
+      yAxis: upward("", unitAxis(data.axes[y])),
+      tooltip: { ...base().tooltip, formatter: (p) => (p.data.trial ? tipOfTrial(p.data.trial) : "") },
+      series,
+    });
+  }
+
+  // The model's mean as a ground of pale cells: [y][x], in units.
+  function ground(table, turned) {
+    const edges = (grid) => grid.map((u, i) => [i ? (grid[i - 1] + u) / 2 : -0.04, i < grid.length - 1 ? (u + grid[i + 1]) / 2 : 1.04]);
+    const [xs, ys] = [edges(table.x), edges(table.y)];
+    const cells = table.z.flatMap((row, j) => row.map((z, i) => (turned ? [...ys[j], ...xs[i], z] : [...xs[i], ...ys[j], z]))).filter((cell) => cell[4] !== null);
+    const drawn = cells.map((cell) => cell[4]);
+    const [low, high] = [Math.min(...drawn), Math.max(...drawn)];
+    const stretch = (z) => data.limits[0] + ((z - low) / (high - low || 1)) * (data.limits[1] - data.limits[0]);
+    return {
+      type: "custom", silent: true, z: 1, tooltip: { show: false }, data: cells, encode: { x: [0, 1], y: [2, 3] },
+      renderItem: (params, api) => {
+        const [a, b] = [api.coord([api.value(0), api.value(2)]), api.coord([api.value(1), api.value(3)])];
+        return {
+          type: "rect",
+          shape: { x: a[0], y: b[1], width: b[0] - a[0] + 0.5, height: a[1] - b[1] + 0.5 },
+          style: { fill: resultColour(stretch(api.value(4))), opacity: 0.35 },
+        };
+      },
+    };
+  }
+
+  function fillChoices() {
+    const [first, second] = [byId("map-x"), byId("map-y")];
+    if (!first) return;
+    for (const select of [first, second]) {
+      select.replaceChildren(...data.axes.map((axis, i) => new Option(axis.name, i)));
+    }
+    const order = data.order && data.order.length > 1 ? data.order : [0, 1];
+    first.value = remembered("x") ?? order[0];
+    second.value = remembered("y") ?? order[1];
+    for (const [select, other, key] of [[first, second, "x"], [second, first, "y"]]) {
+      let before = select.value;
+      select.addEventListener("change", () => {
+        if (select.value === other.value) {
+          other.value = before; // the two change places
+          other.dispatchEvent(new Event("changed"));
+        }
+        remember("x", first.value);
+        remember("y", second.value);
+        before = select.value;
+        drawMap();
+      });
+      select.addEventListener("changed", () => (before = select.value));
+    }
+  }
+
+  function drawDependence() {
+    data.dependence.forEach(({ axis, points }, i) => {
+      const whole = { type: "line", silent: true, symbol: "none", stack: "band", stackStrategy: "all", lineStyle: { opacity: 0 } };
+      paint(`chart-dependence-${i}`, {
+        ...base(),
+        legend: { show: false },
+        grid: { left: 12, right: 20, top: 12, bottom: 30, containLabel: true },
+        xAxis: axisStyle("", unitAxis(data.axes[axis])),
+        yAxis: upward(data.metric, {}),
+        series: [
+          { ...whole, data: points.map(([u, m, d]) => [u, m - d]) },
+          { ...whole, data: points.map(([u, , d]) => [u, 2 * d]), areaStyle: { color: cssColour("blue"), opacity: 0.2 } },
+          { type: "line", symbol: points.length < 20 ? "circle" : "none", symbolSize: 8, data: points.map(([u, m]) => [u, m]), lineStyle: { width: 2.5, color: cssColour("blue") }, itemStyle: { color: cssColour("blue") } },
+        ],
+        tooltip: { ...base().tooltip, formatter: (p) => tip([`${data.metric} ${format(p.value[1])}`]) },
+      });
+    });
+  }
+
+  // -- workers
+
+  function drawTimeline() {
+    const { lanes, bars, unit } = data.timeline;
+    const element = byId("chart-timeline");
+    if (!element) return;
+    element.style.height = `${Math.min(44, 7 + 1.9 * lanes.length)}rem`;
+    const few = bars.length <= 200;
+    const series = Object.keys(stateColour).filter((state) => bars.some((bar) => bar[4] === state)).map((state) => ({
+      type: "custom", name: stateWords[state], itemStyle: { color: cssColour(stateColour[state]) }, encode: { x: [1, 2], y: 0 },
+      data: bars.filter((bar) => bar[4] === state),
+      renderItem: (params, api) => {
+        const from = api.coord([api.value(1), api.value(0)]);
+        const to = api.coord([api.value(2), api.value(0)]);
+        const height = Math.min(14, api.size([0, 1])[1] * 0.6);
+        return { type: "rect", shape: { x: from[0], y: from[1] - height / 2, width: Math.max(1, to[0] - from[0]), height }, style: { fill: cssColour(stateColour[state]), stroke: cssColour("ground"), lineWidth: 0.5 } };
+      },
+    }));
+    if (few) {
+      const marks = (name, column, rotate, colour, some) => ({ type: "scatter", name, silent: true, z: 4, symbol: "triangle", symbolSize: 8, symbolRotate: rotate, itemStyle: { color: cssColour(colour), borderColor: cssColour("ground"), borderWidth: 0.5 }, data: some.map((bar) => [bar[column], bar[0]]) });
+      series.push(marks("start", 1, -90, "green", bars));
+      series.push(marks("end", 2, 90, "red", bars.filter((bar) => bar[4] !== "running")));
+    }
+    paint("chart-timeline", {
+      ...base(),
+      xAxis: axisStyle(`time since the first start (${unit})`, { min: 0 }),
+      yAxis: { type: "category", data: lanes, inverse: true, axisLabel: { color: cssColour("ink"), width: 130, overflow: "truncate" }, axisLine: { lineStyle: { color: cssColour("faint") } } },
+      tooltip: { ...base().tooltip, formatter: (p) => (p.data.length > 4 ? tip([`trial ${p.data[3]}, ${stateWords[p.data[4]]}`, `${format(p.data[1])} to ${format(p.data[2])} ${unit}`]) : "") },
+      series,
+    });
+  }
+
+  // -- the table of trials
+
+  const table = byId("trial-table");
+  const rows = { all: table ? [...table.tBodies[0].rows] : [], brushed: null };
+
+  function showRows() {
+    if (!table) return;
+    const words = byId("filter").value.trim().toLowerCase();
+    let count = 0;
+    for (const row of rows.all) {
+      const kept = (!rows.brushed || rows.brushed.has(Number(row.dataset.trial))) && row.textContent.toLowerCase().includes(words);
+      row.hidden = !kept;
+      count += kept;
+    }
+    byId("row-count").textContent = count === rows.all.length ? "" : `${count} of ${rows.all.length} rows.`;
+  }
+
+  function sortRows(column, descending) {
+    const heads = [...table.tHead.rows[0].cells];
+    const numeric = heads[column].classList.contains("numeric");
+    const key = (row) => row.cells[column].textContent;
+    const sign = descending ? -1 : 1;
+    rows.all.sort((a, b) => {
+      const [x, y] = [key(a), key(b)];
+      if (x === "" || y === "") return (x === "") - (y === ""); // empty cells last, either way
+      return sign * (numeric ? Number(x) - Number(y) : x.localeCompare(y));
+    });
+    table.tBodies[0].append(...rows.all);
+    heads.forEach((head, i) => (i === column ? head.setAttribute("aria-sort", descending ? "descending" : "ascending") : head.removeAttribute("aria-sort")));
+  }
+
+  function makeTable() {
+    if (!table) return;
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      head.querySelector("button").addEventListener("click", () => {
+        const descending = head.getAttribute("aria-sort") === "ascending";
+        sortRows(column, descending);
+        remember("sort", JSON.stringify([column, descending]));
+      });
+    });
+    byId("filter").addEventListener("input", showRows);
+    const sorted = JSON.parse(remembered("sort") ?? "null");
+    if (sorted && sorted[0] < table.tHead.rows[0].cells.length) sortRows(...sorted);
+  }
+
+  // -- copying, and reading the page anew while the run goes on
+
+  // A page from a file has no clipboard in some browsers: then the text is selected.
+  async function copy(button) {
+    const source = byId(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      byId("copied").textContent = "Copied.";
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source);
+      byId("copied").textContent = "Selected: press Ctrl+C.";
+      button.textContent = "Selected";
+    }
+  }
+
+  const memory = (() => {
+    try {
+      sessionStorage.setItem("tuneapp", "");
+      return sessionStorage;
+    } catch {
+      return null; // some browsers give pages from files no storage
+    }
+  })();
+  const keyOf = (name) => `tuneapp ${document.body.dataset.run} ${name}`;
+  const remember = (name, value) => memory && memory.setItem(keyOf(name), value);
+  const remembered = (name) => (memory && memory.getItem(keyOf(name))) ?? null;
+
+  function keepFresh() {
+    const seconds = Number(document.body.dataset.refresh);
+    const box = byId("refresh");
+    if (!seconds || !box) return;
+    box.checked = remembered("refresh") !== "off";
+    box.addEventListener("change", () => remember("refresh", box.checked ? "on" : "off"));
+    const scroll = remembered("scroll");
+    if (scroll) scrollTo(0, Number(scroll));
+    const busy = () => rows.brushed || byId("filter")?.value || document.hidden;
+    setInterval(() => {
+      if (!box.checked || busy()) return; // a reader who is comparing must not lose the place
+      remember("scroll", scrollY);
+      location.reload();
+    }, seconds * 1000);
+  }
+
+  painters.push(drawScales, drawBest, drawResults, drawParallel, drawDependence, drawTimeline);
+  if (data.curves.lines.length) painters.push(drawCurves);
+  if (byId("map-x")) painters.push(drawMap);
+  makeTable();
+  fillChoices();
+  for (const draw of painters) draw();
+  dark.addEventListener("change", () => painters.forEach((draw) => draw()));
+  byId("unbrush").addEventListener("click", () => {
+    rows.brushed = null;
+    byId("brushed").textContent = "All trials are shown again.";
+    byId("unbrush").hidden = true;
+    drawParallel();
+    showRows();
+  });
+  for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
+  keepFresh();
+})();

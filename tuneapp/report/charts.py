@@ -1,0 +1,167 @@
+"""The numbers behind the page's charts, as plain JSON: bounded in size, whatever the study's."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tuneapp.report import plots, surrogate
+from tuneapp.report.axes import MISSING, Axis, text, units
+from tuneapp.report.axes import axes as axes_of
+from tuneapp.report.style import origin_group, value_limits, wants_log
+from tuneapp.report.tables import last_moment, leaders
+from tuneapp.studies import Study, Trial
+
+MAX_TRIALS = 2000  # in the charts; the table of the page has its own limit, trials.csv none
+MAX_AXES = 40
+MAX_POINTS = 100  # of one curve
+MAPPED_AXES = 5  # ten pairs; each costs 576 numbers
+CELLS = 24
+
+
+def chart_data(study: Study) -> dict[str, Any]:
+    """What page.js draws. Hyperparameters stand as units between 0 and 1, with the ticks that name them."""
+    known = axes_of(study)[:MAX_AXES]
+    shown = plots.thinned(study.trials, leaders(study), MAX_TRIALS)
+    values = [value for trial in plots.scored_trials(study) if (value := study.value(trial)) is not None]
+    low, high = value_limits(values)
+    return {
+        "metric": study.metric.name,
+        "mode": study.metric.mode,
+        "limits": [_short(low), _short(high)],
+        "log": wants_log(values),
+        "axes": [_axis(one) for one in known],
+        "trials": _trials(study, shown, known),
+        "best": study.best.number if study.best else None,
+        "progress": _progress(study),
+        "curves": _curves(study),
+        "rungs": plots.rungs(study),
+        "timeline": _timeline(shown),
+        **_model(study, known),
+    }
+
+
+def _axis(one: Axis) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "log": one.log,
+        "ticks": [[_short(unit), label[:24]] for unit, label in one.ticks()],
+    }
+
+
+def _trials(study: Study, shown: Sequence[Trial], known: Sequence[Axis]) -> list[dict[str, Any]]:
+    columns = [units(one, [trial.config for trial in shown]) for one in known]
+    return [
+        {
+            "n": trial.number,
+            "s": trial.state.value,
+            "o": origin_group(trial.origin),
+            "v": _short(study.value(trial)),
+            "k": study.score(trial) is not None,
+            "u": [_short(column[i]) for column in columns],
+            "c": [
+                text(trial.config.get(one.name, MISSING))[:40] if one.name in trial.config else ""
+                for one in known
+            ],
+        }
+        for i, trial in enumerate(shown)
+    ]
+
+
+def _progress(study: Study) -> dict[str, Any]:
+    """The incumbent's steps, and the random baseline at a hundred points at most."""
+    ended = plots.in_order_of_end(study)
+    line = plots.incumbent_line(study, ended)
+    steps = [[i + 1, _short(v)] for i, v in enumerate(line) if v is not None and (i == 0 or v != line[i - 1])]
+    if steps and steps[-1][0] != len(line):
+        steps.append([len(line), steps[-1][1]])
+    band = plots.random_baseline(study, len(ended)) if ended else None
+    at = sorted({int(i) for i in np.geomspace(1, len(ended), 100)}) if ended else []
+    return {
+        "steps": steps,
+        "band": None if band is None else [[i, *(_short(line[i - 1]) for line in band)] for i in at],
+    }
+
+
+def _curves(study: Study) -> dict[str, Any]:
+    name = study.metric.name
+    drawn = [trial for trial in study.trials if trial.curve(name)]
+    top = leaders(study)
+    shown = plots.thinned(drawn, top, plots.MAX_CURVES)
+    longest = max((len(trial.curve(name)) for trial in drawn), default=0)
+    lines = []
+    for trial in shown if longest > 1 else []:
+        curve = trial.curve(name)
+        kept = sorted({int(i) for i in np.linspace(0, len(curve) - 1, min(MAX_POINTS, len(curve)))})
+        points = [[curve[i][0], _short(curve[i][1])] for i in kept]
+        lines.append({"n": trial.number, "s": trial.state.value, "p": points})
+    return {"lines": lines, "top": [trial.number for trial in top], "of": len(drawn)}
+
+
+def _timeline(shown: Sequence[Trial]) -> dict[str, Any]:
+    begun = [trial for trial in shown if trial.started is not None]
+    if not begun:
+        return {"lanes": [], "bars": [], "unit": "s"}
+    zero = min(trial.started or 0.0 for trial in begun)
+    unit, words = plots.time_unit(max((last_moment(trial) or zero) - zero for trial in begun))
+    lanes = plots.worker_lanes(begun)
+    names = list(dict.fromkeys(lanes.values()))
+    position = {name: i for i, name in enumerate(names)}
+    bars = [
+        [
+            position[lanes[trial.number]],
+            _short(((trial.started or zero) - zero) / unit),
+            _short(((last_moment(trial) or zero) - zero) / unit),
+            trial.number,
+            trial.state.value,
+        ]
+        for trial in begun
+    ]
+    return {"lanes": [name[:40] for name in names], "bars": bars, "unit": words}
+
+
+def _model(study: Study, known: Sequence[Axis]) -> dict[str, Any]:
+    """Importances, dependence and maps of what matters most; or the words that say why there are none."""
+    sample = surrogate.sample_of(study)
+    if not sample.enough:
+        return {"importances": None, "why_not": sample.why_not, "dependence": [], "maps": {}}
+    found, explained = surrogate.importances(sample)
+    column = {one.name: i for i, one in enumerate(sample.axes)}
+    chosen = [
+        column[item.name] for item in found if item.name != surrogate.NOISE and column[item.name] < len(known)
+    ]
+    landscape = surrogate.Landscape(sample)
+    sign = 1 if study.metric.mode == "max" else -1
+    dependence = []
+    for i in chosen[:4]:
+        grid = surrogate.choices_grid(sample.axes[i], 40)
+        mean, deviation = landscape.along(i, grid)
+        rows = zip(grid, sign * mean, deviation, strict=True)
+        dependence.append({"axis": i, "points": [[_short(u), _short(m), _short(d)] for u, m, d in rows]})
+    maps = {}
+    mapped = chosen[:MAPPED_AXES]
+    for a in mapped:
+        for b in mapped:
+            if a < b:
+                grids = [surrogate.choices_grid(sample.axes[i], CELLS) for i in (a, b)]
+                table = sign * landscape.over(a, b, *grids)
+                maps[f"{a},{b}"] = {
+                    "x": [_short(u) for u in grids[0]],
+                    "y": [_short(u) for u in grids[1]],
+                    "z": [[_short(v) for v in row] for row in table],
+                }
+    return {
+        "importances": [
+            {"name": item.name, "share": item.share, "low": item.low, "high": item.high} for item in found
+        ],
+        "trust": surrogate.describe(found, explained),
+        "order": chosen,
+        "dependence": dependence,
+        "maps": maps,
+    }
+
+
+def _short(value: float | None) -> float | None:
+    """Five digits are enough for a pixel; nan and infinity have no place in JSON."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")
