@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
+
 from tuneapp import tasks
 from tuneapp.errors import TuneappError, UsageError
 from tuneapp.objectives import Context
@@ -19,6 +22,7 @@ from tuneapp.space_files import SpaceFile, load, shipped
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import RunDirectory, Study, find_run
 
+CHECKED = 16  # configs tried before a study starts
 REFRESH = 60.0  # seconds between two reports of a running study
 Tell = Callable[[str], None]
 
@@ -68,9 +72,20 @@ def start(request: Request, runs_dir: Path, name: str | None, argv: list[str], s
 
     cluster.check(request.resources)
     task = tasks.build(request)
+    _check_configs(request, task)
     run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), **task.facts})
     show.tell(f"run {run.path}")
     return _carry_on(run, show)
+
+
+def _check_configs(request: Request, task: tasks.Task) -> None:
+    """Try the points and some random configs on the task: a bad space is told before anything starts."""
+    if task.check is None:
+        return
+    space = SearchSpace.from_dict(request.space)
+    draws = np.random.default_rng(request.search.seed).random((CHECKED, len(space.searched)))
+    for config in [*space.points, *(space.decode(point) for point in draws)]:
+        task.check(config)
 
 
 def resume(run: RunDirectory, samples: int | None, show: Show) -> Study:
@@ -173,9 +188,8 @@ def _carry_on(run: RunDirectory, show: Show) -> Study:
 def _write_best(folder: Path, study: Study) -> None:
     best = study.best
     assert best is not None
-    import yaml
-
-    (folder / "config.yaml").write_text(yaml.safe_dump(best.config, sort_keys=False), encoding="utf-8")
+    if not (folder / "model.safetensors").exists():  # else the config lies beside the weights already
+        (folder / "config.yaml").write_text(yaml.safe_dump(best.config, sort_keys=False), encoding="utf-8")
     found = {
         "trial": best.number,
         "metric": study.metric.name,

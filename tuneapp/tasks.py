@@ -20,6 +20,7 @@ class Task:
     # (config, context with the incumbent's checkpoint, folder) -> its metrics on the test set; writes the
     # trained artefact to the folder
     conclude: Callable[[Config, Context, Path], Metrics] | None = None
+    check: Callable[[Config], None] | None = None  # raises UsageError for a config that could not run
     facts: dict[str, Any] = field(default_factory=dict)  # for run.json: what the data were
 
 
@@ -49,7 +50,9 @@ def image_task(
 
     examples: training pictures to use, validation included; None for all. precision: see training.train.
     """
-    from tuneapp import data, training
+    import torch
+
+    from tuneapp import data, models, training
 
     images = data.load(name, None if data_dir is None else Path(data_dir))
 
@@ -69,8 +72,20 @@ def image_task(
         training.export(config, context.checkpoint, folder)
         return training.evaluate(context, images, precision=precision)
 
+    def check(config: Config) -> None:
+        settings, hyperparameters = training.split_config(config)
+        height, _, channels = images.train_images.shape[1:]
+        with torch.device("meta"):  # shapes alone: nothing is allocated
+            models.build(
+                settings.model,
+                classes=len(images.classes),
+                channels=channels,
+                size=height,
+                **hyperparameters,
+            )
+
     facts = {"data": {"name": images.name, "checksum": images.checksum, "source": images.source}}
-    return Task(objective, conclude, facts)
+    return Task(objective, conclude, check, facts)
 
 
 def refuse_unknown(name: str, data_dir: Path | None) -> None:
