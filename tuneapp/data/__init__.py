@@ -5,15 +5,18 @@
 
 from tuneapp.data.datasets import DATASETS, Listing, Verification, available, load, names, verify
 from tuneapp.data.image_sets import ImageSet, data_folder
+from tuneapp.data.imports import Imported, import_images
 from tuneapp.data.splits import stratified_split, stratified_subset
 
 __all__ = [
     "DATASETS",
     "ImageSet",
+    "Imported",
     "Listing",
     "Verification",
     "available",
     "data_folder",
+    "import_images",
     "load",
     "names",
     "stratified_split",

@@ -85,6 +85,6 @@ def _with_channels(images: np.ndarray) -> np.ndarray:
 
 def _failed(name: str, reason: str) -> TuneappError:
     return TuneappError(
-        f"{name} must be downloaded once, but that failed ({reason}). Fetch its archive elsewhere and bring it "
-        f"in with `tuneapp data import {name} PATH`, or go on with `digits`, which needs no network."
+        f"{name} must be downloaded once, but that failed ({reason}). Fetch its archive elsewhere and bring "
+        f"it in with `tuneapp data import {name} PATH`, or go on with `digits`, which needs no network."
     )

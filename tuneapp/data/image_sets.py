@@ -97,7 +97,8 @@ def read(folder: Path, *, flip: bool = True) -> ImageSet:
         folder=folder,
         sha256=meta.get("sha256"),
     )
-    check(images, folder, remedy)
+    if found := problem(images):
+        raise _broken(folder / f"{found[0]}.npy", found[1], remedy)
     return images
 
 
@@ -136,40 +137,28 @@ def read_array(path: Path, remedy: str) -> NDArray[Any]:
     return array if path.stem.endswith("images") else np.array(array)
 
 
-def check(images: ImageSet, folder: Path, remedy: str) -> None:
-    """Raises TuneappError, naming the file in the folder, where an array is not as laid down."""
+def problem(images: ImageSet) -> tuple[str, str] | None:
+    """The first array that is not as laid down, and what must hold of it."""
     for part in ("train", "test"):
-        path = folder / f"{part}_images.npy"
         pictures, labels = images.arrays[f"{part}_images"], images.arrays[f"{part}_labels"]
         shape = list(pictures.shape)
+        array = f"{part}_images"
         if pictures.dtype != np.uint8 or pictures.ndim != 4 or not pictures.flags.c_contiguous:
-            raise _broken(
-                path, f"must be uint8 [N, H, W, C] in C order, but is {pictures.dtype} {shape}", remedy
-            )
+            return array, f"must be uint8 [N, H, W, C] in C order, but is {pictures.dtype} {shape}"
         height, width, channels = pictures.shape[1:]
         if channels not in (1, 3) or height not in SIZES or width not in SIZES or len(pictures) == 0:
-            raise _broken(
-                path,
-                f"must hold pictures of {SIZES[0]} to {SIZES[-1]} pixels a side and 1 or 3 channels, but is "
-                f"{shape}",
-                remedy,
-            )
+            limits = f"{SIZES[0]} to {SIZES[-1]} pixels a side and 1 or 3 channels"
+            return array, f"must hold pictures of {limits}, but is {shape}"
         if pictures.shape[1:] != images.train_images.shape[1:]:
-            raise _broken(path, f"must hold pictures like the training set's, but is {shape}", remedy)
-        path = folder / f"{part}_labels.npy"
+            return array, f"must hold pictures like the training set's, but is {shape}"
+        array = f"{part}_labels"
         if labels.dtype != np.int64 or labels.shape != (len(pictures),):
-            raise _broken(
-                path,
-                f"must be int64 [{len(pictures)}], one a picture, but is {labels.dtype} {list(labels.shape)}",
-                remedy,
-            )
+            found = f"{labels.dtype} {list(labels.shape)}"
+            return array, f"must be int64 [{len(pictures)}], one a picture, but is {found}"
         if labels.min() < 0 or labels.max() >= len(images.classes):
-            raise _broken(
-                path,
-                f"must lie in 0 to {len(images.classes) - 1}, a number for each class, but goes from "
-                f"{labels.min()} to {labels.max()}",
-                remedy,
-            )
+            classes, found = f"0 to {len(images.classes) - 1}", f"{labels.min()} to {labels.max()}"
+            return array, f"must lie in {classes}, a number for each class, but goes from {found}"
+    return None
 
 
 @contextmanager
