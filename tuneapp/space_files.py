@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import yaml
 
+from tuneapp.effects import Section
 from tuneapp.errors import UsageError, lookup, nearest
 from tuneapp.request import Metric, Resources, SchedulerSettings, SearchSettings
 from tuneapp.spaces import (
@@ -27,7 +28,7 @@ from tuneapp.spaces.ranges import Number
 
 VERSION = 1
 SECTIONS = {"search": SearchSettings, "scheduler": SchedulerSettings, "resources": Resources}
-KEYS = ("version", "task", "metric", *SECTIONS, "hyperparameters", "points")
+KEYS = ("version", "task", "metric", *SECTIONS, "hyperparameters", "points", "effects")
 MAX_NODES = 100_000  # of a file with its aliases written out; nine nested lists of nine would be 10**9
 MAX_DEPTH = 20
 
@@ -42,6 +43,7 @@ class SpaceFile:
     search: dict[str, Any] = field(default_factory=dict)  # keywords of SearchSettings
     scheduler: dict[str, Any] = field(default_factory=dict)  # keywords of SchedulerSettings
     resources: dict[str, Any] = field(default_factory=dict)  # keywords of Resources
+    effects: dict[str, Any] | None = None  # tables of `tuneapp effects`: see effects.Section
     source: str = field(default="", compare=False)  # the file, as it was named
 
 
@@ -96,6 +98,8 @@ def dump(file: SpaceFile) -> str:
     lines += [f"  {_line(name, spec)}" for name, spec in space["hyperparameters"].items()]
     if "points" in space:
         lines += ["points:", *(f"  - {_flow(point)}" for point in space["points"])]
+    if file.effects is not None:
+        lines.append(_line("effects", file.effects))
     return "\n".join(lines) + "\n"
 
 
@@ -168,11 +172,14 @@ def _space_file(data: Any, source: str) -> SpaceFile:
         raise SpaceError(f"must be a name or module:function, but got {task!r}.", "task")
     if "hyperparameters" not in data:
         raise SpaceError("A search-space file must have `hyperparameters`.")
+    if "effects" in data:
+        Section.read(data["effects"])
     return SpaceFile(
         space=SearchSpace.from_dict({key: data[key] for key in ("hyperparameters", "points") if key in data}),
         task=task,
         metric=_metric(data["metric"]) if "metric" in data else None,
         **{section: _section(section, data.get(section)) for section in SECTIONS},
+        effects=data.get("effects"),
         source=source,
     )
 
@@ -296,12 +303,11 @@ class _Document:
         mapping: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             key = self._read(key_node, (*path, "?"))
-            name = key if isinstance(key, str) else str(key_node.value)
+            name = str(key_node.value if isinstance(key_node, yaml.ScalarNode) else key)
             first, self.keys[*path, name] = self.keys.get((*path, name)), key_node.start_mark
             if not isinstance(key, str):
-                raise SpaceError(
-                    f"must be a name, but YAML reads it as {key!r}; quote it.", *path, name, key=True
-                )
+                message = f"must be a name, but YAML reads it as {key!r:.40}; quote it."
+                raise SpaceError(message, *path, name, key=True)
             if key in mapping and first is not None:
                 raise SpaceError(f"comes twice, first at {_position(first)}.", *path, key, key=True)
             mapping[key] = self._read(value_node, (*path, key))
@@ -317,9 +323,7 @@ def _line(key: str, value: Any) -> str:
 
 
 def _flow(value: Any) -> str:
-    text = yaml.dump(
-        value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True
-    )
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=math.inf)
     return str(text).rstrip("\n")
 
 

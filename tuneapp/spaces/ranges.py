@@ -164,7 +164,8 @@ class Float(Number):
 
     def _at(self, k: int) -> float:
         assert self.step is not None
-        return self._rounded(self.low + k * self.step, self.step)  # 0.1 + 2 * 0.1 shall be 0.3
+        # 0.1 + 2 * 0.1 shall be 0.3, and the first one low to its last digit.
+        return self._rounded(self.low + k * self.step, self.step) if k else self.low
 
     def _between(self, u: float) -> float:
         if u in (0.0, 1.0):
