@@ -46,6 +46,7 @@ def _axis(one: Axis) -> dict[str, Any]:
     return {
         "name": one.name,
         "log": one.log,
+        "choices": len(one.choices),
         "ticks": [[_short(unit), label[:24]] for unit, label in one.ticks()],
     }
 

@@ -4,6 +4,7 @@ A picture that has nothing to show says so in words: every function takes a stud
 """
 
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -14,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from tuneapp.errors import UsageError
@@ -27,6 +29,7 @@ from tuneapp.report.style import (
     RED,
     SERIES,
     STATE_COLOURS,
+    brief,
     dress,
     legend_below,
     metric_label,
@@ -44,6 +47,7 @@ from tuneapp.report.tables import STATE_WORDS, last_moment, leaders
 from tuneapp.studies import State, Study, Trial
 
 NO_RESULT = "No trial has a result yet."
+HALO = [withStroke(linewidth=2.5, foreground="white")]  # black marks stay readable on dark ground
 MAX_CURVES = 200  # more lines make a picture slow and grey
 MAX_LINES = 500
 MAX_MARKS = 1000
@@ -58,7 +62,7 @@ def results(study: Study) -> Figure:
     if not shown:
         return words_only("Result of each trial", NO_RESULT)
     metric = study.metric
-    figure, axes = sheet(f"Result of each trial: {metric.name}, {better(study)} is better")
+    figure, axes = sheet(f"Result of each trial: {brief(metric.name)}, {better(study)} is better")
     values = [study.value(trial) or 0.0 for trial in shown]
     low, high = scale_values(axes, values)
     for group, (words, colour, marker) in ORIGINS.items():
@@ -95,7 +99,7 @@ def best_so_far(study: Study) -> Figure:
     if not ended:
         return words_only("Best so far", NO_RESULT)
     metric = study.metric
-    figure, axes = sheet(f"Best {metric.name} so far, {better(study)} is better")
+    figure, axes = sheet(f"Best {brief(metric.name)} so far, {better(study)} is better")
     line = incumbent_line(study, ended)
     band = random_baseline(study, len(ended))
     counted = np.arange(1, len(ended) + 1)
@@ -137,7 +141,7 @@ def curves(study: Study) -> Figure:
     top = leaders(study)
     shown = thinned(drawn, top, MAX_CURVES)
     note = f" ({len(shown)} of {len(drawn)} trials)" if len(shown) < len(drawn) else ""
-    figure, axes = sheet(f"Learning curves of {name}{note}")
+    figure, axes = sheet(f"Learning curves of {brief(name)}{note}")
     values = [value for trial in shown for _, value in trial.curve(name)]
     low, high = scale_values(axes, values)
     for rung in rungs(study):
@@ -191,7 +195,7 @@ def parallel(study: Study, *names: str) -> Figure:
     figure = new_figure(max(8.0, 1.35 * (len(drawn) + 1)), 4.8)
     axes = figure.add_subplot()
     axes.set_title(
-        f"Hyperparameters of {some_of(shown, scored)}, dark: better {study.metric.name}",
+        f"Hyperparameters of {some_of(shown, scored)}, dark: better {brief(study.metric.name)}",
         loc="left",
         fontsize=11,
     )
@@ -234,7 +238,9 @@ def pair_map(study: Study, x: str | None = None, y: str | None = None) -> Figure
     if first is None or second is None:
         return words_only("Map of two hyperparameters", problem)
     figure, axes = sheet(
-        f"Trials over {first.name} and {second.name}, dark: better {study.metric.name}", 7.2, 5.2
+        f"Trials over {brief(first.name)} and {brief(second.name)}, dark: better {brief(study.metric.name)}",
+        7.2,
+        5.2,
     )
     scale_axis(axes, "x", first)
     scale_axis(axes, "y", second)
@@ -261,12 +267,15 @@ def contour(study: Study, x: str | None = None, y: str | None = None) -> Figure:
     fixed = [one.name for one in (first, second) if one.name not in known]
     if fixed or not sample.enough:
         problem = f"{fixed[0]} is not searched." if fixed else sample.why_not
-        return words_only(f"Contour of {first.name} and {second.name}", problem)
+        return words_only(f"Contour of {brief(first.name)} and {brief(second.name)}", problem)
     grids = [surrogate.choices_grid(one, 40) for one in (first, second)]
     scores = surrogate.Landscape(sample).over(known[first.name], known[second.name], *grids)
     values = np.ma.masked_invalid(scores if study.metric.mode == "max" else -scores)
     figure, axes = sheet(
-        f"Model of {study.metric.name} over {first.name} and {second.name}, dark: better", 7.2, 5.2
+        f"Model of {brief(study.metric.name)} over {brief(first.name)} and {brief(second.name)}, "
+        "dark: better",
+        7.2,
+        5.2,
     )
     scale_axis(axes, "x", first)
     scale_axis(axes, "y", second)
@@ -287,7 +296,7 @@ def contour(study: Study, x: str | None = None, y: str | None = None) -> Figure:
 
 def importances(study: Study) -> Figure:
     """How much of the result's variance goes with each hyperparameter, with its uncertainty."""
-    title = f"Which hyperparameters move {study.metric.name}"
+    title = f"Which hyperparameters move {brief(study.metric.name)}"
     sample = surrogate.sample_of(study)
     if not sample.enough:
         return words_only(title, sample.why_not)
@@ -303,7 +312,7 @@ def importances(study: Study) -> Figure:
         label="10 to 90 % over bootstraps of the trials",
     )  # fmt: skip
     axes.axvline(floor.high, color=RED, linestyle="--", linewidth=1.2, label="what random numbers reach")
-    axes.set_yticks(range(len(rows)), [item.name for item in rows])
+    axes.set_yticks(range(len(rows)), [brief(item.name) for item in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, max(1.0, float((shares + spans[1]).max()) * 1.02))
     axes.set_xlabel(
@@ -318,7 +327,7 @@ def dependence(study: Study, *names: str) -> Figure:
 
     Without names: the four most important ones.
     """
-    title = f"How {study.metric.name} depends on single hyperparameters"
+    title = f"How {brief(study.metric.name)} depends on single hyperparameters"
     sample = surrogate.sample_of(study)
     for name in names:
         axis(study, name)  # an unknown name is refused, whatever the state
@@ -399,7 +408,7 @@ def timeline(study: Study) -> Figure:
     if few:
         axes.scatter([], [], marker=">", s=26, color="#00664B", label="start")
         axes.scatter([], [], marker="<", s=26, color="#B00020", label="end")
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_yticks(range(len(names)), [brief(name) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.autoscale_view(scaley=False)
     axes.set_xlabel(f"time since the first start ({words})")
@@ -536,13 +545,15 @@ def mark_trials(study: Study, axes: Axes, first: Axis, second: Axis, norm: Norma
             axes.scatter(
                 x[some], y[some], c=fills[some], marker=marker, s=size, linewidths=0.5 if filled else 1.8,
                 edgecolors="#444444" if filled else None, label=words,
+                path_effects=HALO if norm is None else None,
             )  # fmt: skip
     numbered = shown if len(shown) <= MAX_INDEXES else leaders(study)
     for i, trial in enumerate(shown):
         if trial in numbered:
             axes.annotate(
-                str(trial.number), (x[i], y[i]), xytext=(4, 4), textcoords="offset points", fontsize=7
-            )
+                str(trial.number), (x[i], y[i]), xytext=(4, 4), textcoords="offset points", fontsize=7,
+                path_effects=HALO,
+            )  # fmt: skip
     best = study.best
     if best is not None and not np.isnan(x[shown.index(best)] + y[shown.index(best)]):
         i = shown.index(best)
@@ -568,7 +579,7 @@ def cell_edges(one: Axis, grid: Array) -> Array:
 
 
 def wrapped(found: Sequence[surrogate.Importance], explained: float) -> str:
-    return textwrap.fill(surrogate.describe(found, explained), 95)
+    return brief(textwrap.fill(surrogate.describe(found, explained), 95), 400)
 
 
 def better(study: Study) -> str:
@@ -598,16 +609,16 @@ def _jittered(one: Axis, shown: Sequence[Trial]) -> Array:
 def _pole(axes: Axes, position: int, ticks: Sequence[tuple[float, str]]) -> None:
     axes.plot([position, position], [0, 1], color="#333333", linewidth=1)
     for unit, label in ticks:
-        short = label if len(label) <= 14 else label[:13] + "…"
         axes.plot([position - 0.02, position], [unit, unit], color="#333333", linewidth=1)
         axes.text(
-            position + 0.03, unit, short, fontsize=8, va="center",
+            position + 0.03, unit, brief(label, 14), fontsize=8, va="center",
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
 
 
 def _broken(name: str) -> str:
     """A long name on two lines."""
+    name = brief(name, 28)
     if len(name) <= 14:
         return name
     cut = [i for i, c in enumerate(name) if c in "_ .-" and i > 2]
@@ -624,7 +635,10 @@ def draw_all(study: Study, folder: Path) -> list[Path]:
     for name, draw in PLOTS.items():
         path = folder / f"{name}.png"
         temporary = folder / f".{name}.png"
-        draw(study).savefig(temporary, format="png", dpi="figure")
+        with warnings.catch_warnings():
+            # The font may lack letters of a user's language: boxes in the picture, no noise beside it.
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)
+            draw(study).savefig(temporary, format="png", dpi="figure")
         temporary.replace(path)
         written.append(path)
     return written

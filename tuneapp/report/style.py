@@ -135,10 +135,10 @@ def scale_axis(axes: Axes, which: str, axis: Axis) -> None:
     if not axis.numeric:
         ticks = axis.ticks()
         direction.set_ticks(
-            list(axis.at(np.array([unit for unit, _ in ticks]))), [label for _, label in ticks]
+            list(axis.at(np.array([unit for unit, _ in ticks]))), [brief(label, 18) for _, label in ticks]
         )
         set_limits(-0.5, len(axis.choices) - 0.5)
-        if which == "x" and sum(len(label) for _, label in ticks) > 60:
+        if which == "x" and sum(min(18, len(label)) for _, label in ticks) > 60:
             axes.tick_params(axis="x", rotation=30)
     elif axis.log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -147,7 +147,7 @@ def scale_axis(axes: Axes, which: str, axis: Axis) -> None:
     else:
         room = 0.04 * (high - low) or 0.5
         set_limits(low - room, high + room)
-    direction.set_label_text(axis.name + (" (log scale)" if axis.numeric and axis.log else ""))
+    direction.set_label_text(brief(axis.name) + (" (log scale)" if axis.numeric and axis.log else ""))
 
 
 def spread(places: Array, axis: Axis, seed: int = 0) -> Array:
@@ -157,8 +157,14 @@ def spread(places: Array, axis: Axis, seed: int = 0) -> Array:
     return places + np.random.default_rng(seed).uniform(-0.18, 0.18, len(places))
 
 
+def brief(words: str, limit: int = 40) -> str:
+    """A user's words in a picture: short, and no formula, whatever dollars they hold."""
+    return (words if len(words) <= limit else words[: limit - 1] + "…").replace("$", r"\$")
+
+
 def metric_label(name: str) -> str:
     """With its unit, where the name tells it."""
+    name = brief(name)
     if "accuracy" in name:
         return f"{name} (share, 0 to 1)"
     if name == "seconds" or name.endswith("_seconds"):

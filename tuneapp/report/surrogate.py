@@ -158,7 +158,8 @@ def _total_effects(
     variance = predicted[0].var()
     if variance == 0:
         return np.zeros(len(known) + 1)
-    return np.asarray(((predicted[1:] - predicted[0]) ** 2).mean(axis=1) / 2 / variance)
+    changes = ((predicted[1:] - predicted[0]) ** 2).mean(axis=1)
+    return np.asarray(np.minimum(1.0, changes / 2 / variance))
 
 
 def uniform_units(known: Sequence[Axis], count: int, rng: np.random.Generator) -> Array:

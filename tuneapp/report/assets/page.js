@@ -36,6 +36,13 @@
     return `rgb(${mix(1)},${mix(3)},${mix(5)})`;
   }
 
+  // Mixed with the ground: opaque, so that cells may overlap by half a pixel and leave no seams.
+  function pale(colour) {
+    const ground = dark.matches ? [20, 23, 27] : [255, 255, 255];
+    const parts = colour.match(/\d+/g).map(Number);
+    return `rgb(${parts.map((part, i) => Math.round(0.35 * part + 0.65 * ground[i])).join(",")})`;
+  }
+
   function drawScales() {
     const ends = data.mode === "max" ? data.limits : [...data.limits].reverse();
     for (const element of document.querySelectorAll(".scale")) {
@@ -74,7 +81,7 @@
       animation: false,
       textStyle: { color: cssColour("ink"), fontFamily: "system-ui, sans-serif" },
       grid: { left: 12, right: 20, top: 20, bottom: 58, containLabel: true },
-      legend: { bottom: 0, textStyle: { color: cssColour("ink") }, itemWidth: 18, itemHeight: 10, type: "plain" },
+      legend: { bottom: 0, left: 0, textStyle: { color: cssColour("ink") }, itemWidth: 18, itemHeight: 10, itemGap: 8, type: "plain" },
       tooltip: {
         trigger: "item", confine: true, backgroundColor: cssColour("panel"), borderColor: cssColour("line"),
         textStyle: { color: cssColour("ink") },
@@ -86,9 +93,10 @@
     return {
       type: "value", name, nameLocation: "middle", nameGap: 28, scale: true,
       nameTextStyle: { color: cssColour("faint") },
-      axisLine: { show: true, lineStyle: { color: cssColour("faint") } },
+      axisLine: { show: true, onZero: false, lineStyle: { color: cssColour("faint") } },
       axisTick: { show: true, lineStyle: { color: cssColour("faint") } },
-      axisLabel: { color: cssColour("ink"), hideOverlap: true },
+      // The ends of a scale that follows the data are crooked numbers.
+      axisLabel: { color: cssColour("ink"), hideOverlap: true, showMinLabel: false, showMaxLabel: false },
       splitLine: { lineStyle: { color: cssColour("line"), opacity: 0.6 } },
       ...more,
     };
@@ -99,10 +107,11 @@
   // Hyperparameters are drawn between 0 and 1, with ticks where their own values stand.
   function unitAxis(axis, more) {
     const labels = new Map(axis.ticks.map(([unit, label]) => [unit, label]));
+    const room = roomOf(axis);
     const nearest = (value) => [...labels.keys()].reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
     const values = [...labels.keys()];
     return {
-      min: -0.04, max: 1.04, scale: false,
+      min: -room, max: 1 + room, scale: false,
       name: axis.name + (axis.log ? " (log)" : ""),
       axisLabel: { color: cssColour("ink"), customValues: values, hideOverlap: true, formatter: (value) => labels.get(nearest(value)) },
       axisTick: { show: true, customValues: values, lineStyle: { color: cssColour("faint") } },
@@ -111,9 +120,28 @@
     };
   }
 
+  // Beyond the ends of an axis: half a cell where it has choices.
+  const roomOf = (axis) => (axis.choices ? 0.5 / Math.max(1, axis.choices - 1) : 0.04);
+
+  // Trials of one choice stand side by side, always in the same place.
+  const jitter = (axis, trial) => (axis.choices ? (((trial.n * 0.618) % 1) - 0.5) * 0.7 * roomOf(axis) : 0);
+
+  // A legend may take several rows on a phone: the plot makes room for them.
+  function makeRoom(element, option) {
+    const names = option.legend.show === false ? [] : option.legend.data ?? [...new Set(option.series.map((s) => s.name).filter(Boolean))];
+    let count = names.length ? 1 : 0, used = 0;
+    for (const name of names) {
+      const width = 40 + 7 * name.length;
+      if (used + width > element.clientWidth && used) [count, used] = [count + 1, 0];
+      used += width;
+    }
+    option.grid = { ...option.grid, bottom: 34 + 20 * count };
+  }
+
   function paint(id, option) {
     const element = byId(id);
     if (!element) return null;
+    if (option.grid) makeRoom(element, option);
     let chart = charts.get(element);
     if (!chart) {
       chart = echarts.init(element, null, { renderer: "canvas" });
@@ -177,7 +205,7 @@
     if (best) series.push(ring(place(best), "best"));
     paint("chart-results", {
       ...base(),
-      xAxis: axisStyle("trial number", { minInterval: 1 }),
+      xAxis: axisStyle("trial number", { minInterval: 1, max: "dataMax" }),
       yAxis: upward(data.metric, range),
       tooltip: { ...base().tooltip, formatter: (p) => (p.data.trial ? tipOfTrial(p.data.trial) : "") },
       series,
@@ -225,7 +253,7 @@
     paint("chart-curves", {
       ...base(),
       legend: { ...base().legend, data: names.filter((name) => present.has(name)) },
-      xAxis: axisStyle("iteration (epoch or round)", { minInterval: 1 }),
+      xAxis: axisStyle("iteration (epoch or round)", { minInterval: 1, min: "dataMin", max: "dataMax", axisLabel: { color: cssColour("ink"), hideOverlap: true } }),
       yAxis: upward(data.metric, limits),
       tooltip: {
         ...base().tooltip,
@@ -241,22 +269,31 @@
 
   // -- hyperparameters
 
+  const NOT_SET = -0.12; // where a line passes an axis that its trial has no value on
+
   function drawParallel() {
     const shown = data.trials.filter((t) => t.k).sort((a, b) => share(a.v) - share(b.v));
     const axes = data.axes.map((axis, dim) => {
       const drawn = unitAxis(axis);
       const name = drawn.name.length > 16 ? `${drawn.name.slice(0, 15)}…` : drawn.name;
-      return { dim, ...drawn, type: "value", min: 0, max: 1, name, nameLocation: "end" };
+      const found = { dim, ...drawn, type: "value", min: 0, max: 1, name, nameLocation: "end" };
+      if (shown.every((t) => t.u[dim] !== null)) return found;
+      const { customValues, formatter } = drawn.axisLabel;
+      return {
+        ...found, min: NOT_SET, axisTick: { ...drawn.axisTick, customValues: [NOT_SET, ...customValues] },
+        axisLabel: { ...drawn.axisLabel, customValues: [NOT_SET, ...customValues], formatter: (value) => (value < NOT_SET / 2 ? "not set" : formatter(value)) },
+      };
     });
     const [low, high] = data.limits;
-    axes.push({ dim: axes.length, type: data.log ? "log" : "value", min: low, max: high, name: data.metric, axisLabel: { formatter: format } });
+    const marks = data.log ? [low, high] : [0, 1, 2, 3, 4].map((i) => low + (i / 4) * (high - low));
+    axes.push({ dim: axes.length, type: data.log ? "log" : "value", min: low, max: high, name: data.metric, axisLabel: { customValues: marks, formatter: format }, axisTick: { customValues: marks, lineStyle: { color: cssColour("faint") } } });
     const text = { color: cssColour("ink") };
     const chart = paint("chart-parallel", {
       ...base(),
       legend: { show: false },
       parallel: { left: 50, right: 70, top: 40, bottom: 20, axisExpandable: false },
       parallelAxis: axes.map((axis) => ({
-        ...axis, nameTextStyle: text, nameGap: 14, axisLabel: { ...axis.axisLabel, ...text, showMinLabel: true, showMaxLabel: true },
+        ...axis, nameTextStyle: text, nameGap: 14, axisLabel: { ...axis.axisLabel, ...text, textBorderColor: cssColour("ground"), textBorderWidth: 3, showMinLabel: true, showMaxLabel: true },
         axisLine: { lineStyle: { color: cssColour("faint"), width: 1.5 } }, axisTick: axis.axisTick ?? { lineStyle: { color: cssColour("faint") } },
         areaSelectStyle: { width: 22, color: cssColour("blue"), opacity: 0.25, borderColor: cssColour("blue"), borderWidth: 1 },
       })),
@@ -264,8 +301,8 @@
       series: [{
         type: "parallel", inactiveOpacity: 0.04, activeOpacity: 0.9, smooth: false,
         data: shown.map((t) => ({
-          value: [...t.u.map((u) => u ?? "-"), clamp(t.v, low, high)],
-          lineStyle: { color: resultColour(t.v), width: t.n === data.best ? 3.5 : 1.3, opacity: t.n === data.best ? 1 : 0.65 },
+          value: [...t.u.map((u) => u ?? NOT_SET), clamp(t.v, low, high)],
+          lineStyle: { color: resultColour(t.v), width: t.n === data.best ? 3.5 : 1.3, opacity: t.n === data.best ? 1 : shown.length > 300 ? 0.2 : 0.65 },
         })),
       }],
     });
@@ -287,7 +324,8 @@
     const shown = data.trials.filter((t) => t.k && t.u[x] !== null && t.u[y] !== null);
     const table = data.maps[x < y ? `${x},${y}` : `${y},${x}`];
     const series = [];
-    if (table) series.push(ground(table, x > y));
+    if (table) series.push(ground(table, x > y, roomOf(data.axes[x]), roomOf(data.axes[y])));
+    const place = (t) => [t.u[x] + jitter(data.axes[x], t), t.u[y] + jitter(data.axes[y], t)];
     const few = shown.length <= 60;
     for (const group of groups) {
       const some = shown.filter((t) => t.o === group.key);
@@ -296,11 +334,11 @@
         type: "scatter", name: group.words, symbol: group.symbol, symbolSize: shown.length > 500 ? 6 : group.size + 2, itemStyle: { color: cssColour("grey") },
         label: { show: few, position: "right", distance: 3, fontSize: 10, color: cssColour("ink"), textBorderColor: cssColour("ground"), textBorderWidth: 2, formatter: (p) => String(p.data.trial.n) },
         labelLayout: { hideOverlap: true },
-        data: some.map((t) => ({ value: [t.u[x], t.u[y]], trial: t, itemStyle: { color: resultColour(t.v), borderColor: cssColour("ground"), borderWidth: 1 } })),
+        data: some.map((t) => ({ value: place(t), trial: t, itemStyle: { color: resultColour(t.v), borderColor: cssColour("ground"), borderWidth: 1 } })),
       });
     }
     const best = shown.find((t) => t.n === data.best);
-    if (best) series.push(ring([best.u[x], best.u[y]], "best"));
+    if (best) series.push(ring(place(best), "best"));
     paint("chart-map", {
       ...base(),
       xAxis: axisStyle("", unitAxis(data.axes[x])),
@@ -311,9 +349,9 @@
   }
 
   // The model's mean as a ground of pale cells: [y][x], in units.
-  function ground(table, turned) {
-    const edges = (grid) => grid.map((u, i) => [i ? (grid[i - 1] + u) / 2 : -0.04, i < grid.length - 1 ? (u + grid[i + 1]) / 2 : 1.04]);
-    const [xs, ys] = [edges(table.x), edges(table.y)];
+  function ground(table, turned, roomX, roomY) {
+    const edges = (grid, room) => grid.map((u, i) => [i ? (grid[i - 1] + u) / 2 : -room, i < grid.length - 1 ? (u + grid[i + 1]) / 2 : 1 + room]);
+    const [xs, ys] = turned ? [edges(table.x, roomY), edges(table.y, roomX)] : [edges(table.x, roomX), edges(table.y, roomY)];
     const cells = table.z.flatMap((row, j) => row.map((z, i) => (turned ? [...ys[j], ...xs[i], z] : [...xs[i], ...ys[j], z]))).filter((cell) => cell[4] !== null);
     const drawn = cells.map((cell) => cell[4]);
     const [low, high] = [Math.min(...drawn), Math.max(...drawn)];
@@ -325,7 +363,7 @@
         return {
           type: "rect",
           shape: { x: a[0], y: b[1], width: b[0] - a[0] + 0.5, height: a[1] - b[1] + 0.5 },
-          style: { fill: resultColour(stretch(api.value(4))), opacity: 0.35 },
+          style: { fill: pale(resultColour(stretch(api.value(4)))) },
         };
       },
     };
@@ -358,18 +396,26 @@
 
   function drawDependence() {
     data.dependence.forEach(({ axis, points }, i) => {
-      const whole = { type: "line", silent: true, symbol: "none", stack: "band", stackStrategy: "all", lineStyle: { opacity: 0 } };
+      const blue = { color: cssColour("blue") };
+      const whole = { type: "line", silent: true, symbol: "none", lineStyle: { opacity: 0 } };
+      const stacked = { ...whole, stack: "band", stackStrategy: "all" };
+      const means = { type: "line", symbolSize: 9, data: points.map(([u, m]) => [u, m]), itemStyle: blue };
+      const series = data.axes[axis].choices
+        ? [
+            ...points.map(([u, m, d]) => ({ ...whole, data: [[u, m - d], [u, m + d]], lineStyle: { width: 3, ...blue } })),
+            { ...means, symbol: "circle", lineStyle: { opacity: 0 } },
+          ]
+        : [
+            { ...stacked, data: points.map(([u, m, d]) => [u, m - d]) },
+            { ...stacked, data: points.map(([u, , d]) => [u, 2 * d]), areaStyle: { ...blue, opacity: 0.2 } },
+            { ...means, symbol: "none", lineStyle: { width: 2.5, ...blue } },
+          ];
       paint(`chart-dependence-${i}`, {
         ...base(),
         legend: { show: false },
-        grid: { left: 12, right: 20, top: 12, bottom: 30, containLabel: true },
-        xAxis: axisStyle("", unitAxis(data.axes[axis])),
+        xAxis: axisStyle("", unitAxis(data.axes[axis], { name: "" })),
         yAxis: upward(data.metric, {}),
-        series: [
-          { ...whole, data: points.map(([u, m, d]) => [u, m - d]) },
-          { ...whole, data: points.map(([u, , d]) => [u, 2 * d]), areaStyle: { color: cssColour("blue"), opacity: 0.2 } },
-          { type: "line", symbol: points.length < 20 ? "circle" : "none", symbolSize: 8, data: points.map(([u, m]) => [u, m]), lineStyle: { width: 2.5, color: cssColour("blue") }, itemStyle: { color: cssColour("blue") } },
-        ],
+        series,
         tooltip: { ...base().tooltip, formatter: (p) => tip([`${data.metric} ${format(p.value[1])}`]) },
       });
     });
