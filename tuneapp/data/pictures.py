@@ -49,7 +49,9 @@ def read_folder(
         notes.append(_left_out(reasons, len(entries), folder))
     labels = np.array([label for _, label, _ in entries], dtype=np.int64)
     rows = {
-        part: np.array([at for at, (path, _, of) in enumerate(entries) if of == part and path not in reasons])
+        part: np.array(
+            [at for at, (path, _, of) in enumerate(entries) if of == part and path not in reasons], np.int64
+        )
         for part in roots
     }
     _refuse_empty({part: {classes[label] for label in labels[rows[part]]} for part in rows}, classes)
