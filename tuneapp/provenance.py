@@ -1,4 +1,4 @@
-"""Where a result comes from: the command, versions, machine and code that run.json keeps beside the request."""
+"""Where a result comes from: command, versions, machine and code, kept in run.json beside the request."""
 
 import os
 import platform
@@ -87,4 +87,8 @@ def _gpus() -> list[str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [line.strip() for line in listed.stdout.splitlines() if line.strip()] if listed.returncode == 0 else []
+    return (
+        [line.strip() for line in listed.stdout.splitlines() if line.strip()]
+        if listed.returncode == 0
+        else []
+    )

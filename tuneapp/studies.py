@@ -94,7 +94,9 @@ class Study:
     request: Request
     trials: list[Trial] = field(default_factory=list)
     folder: Path | None = None  # the run directory, where there is one
-    facts: dict[str, Any] = field(default_factory=dict)  # run.json beside the request: argv, versions, machine …
+    facts: dict[str, Any] = field(
+        default_factory=dict
+    )  # run.json beside the request: argv, versions, machine …
     test: Metrics | None = None  # the incumbent on the test set, read once
     tested: int | None = None  # the trial it was read for
     closed: bool = False  # the driver came to its end
@@ -141,9 +143,7 @@ class Study:
         if kind in ("closed", "extended", "asked", "started"):
             self.closed = kind == "closed"
         if kind == "asked":
-            trial = Trial(
-                event["trial"], event["config"], event["origin"], event["seed"], asked=when
-            )
+            trial = Trial(event["trial"], event["config"], event["origin"], event["seed"], asked=when)
             if trial.number != len(self.trials):
                 raise TuneappError(
                     f"Trials must be asked in order, but {trial.number} came after {len(self.trials) - 1}: "
@@ -160,7 +160,9 @@ class Study:
             if kind == "started":
                 trial.started = when if trial.started is None else trial.started
             elif kind == "iteration":
-                trial.history.append({**_numbers(event["metrics"]), "iteration": event["iteration"], "time": when})
+                trial.history.append(
+                    {**_numbers(event["metrics"]), "iteration": event["iteration"], "time": when}
+                )
                 trial.checkpoint = event.get("checkpoint", trial.checkpoint)
                 trial.worker = event.get("worker", trial.worker)
             elif kind in (State.FINISHED, State.STOPPED, State.DIVERGED, State.FAILED):
@@ -178,7 +180,9 @@ class RunDirectory:
         return self.path / "trials.jsonl"
 
     @classmethod
-    def create(cls, runs_dir: Path, name: str | None, request: Request, facts: dict[str, Any]) -> "RunDirectory":
+    def create(
+        cls, runs_dir: Path, name: str | None, request: Request, facts: dict[str, Any]
+    ) -> "RunDirectory":
         """A new folder, never one that exists; raises UsageError where it can't be written.
 
         Without a name it is called after the time and the task, and numbered where that is taken.
@@ -189,7 +193,9 @@ class RunDirectory:
             runs_dir.mkdir(parents=True, exist_ok=True)
             path = _claim(runs_dir, name, request.task)
             run = cls(path)
-            _write_atomically(run.path / "run.json", json.dumps({"request": request.to_json(), **facts}, indent=2))
+            _write_atomically(
+                run.path / "run.json", json.dumps({"request": request.to_json(), **facts}, indent=2)
+            )
             run.events_file.touch()
         except OSError as error:
             raise UsageError(
@@ -205,7 +211,9 @@ class RunDirectory:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise UsageError(f"{self.path.name} is still being run by another process; wait or stop it.") from None
+            raise UsageError(
+                f"{self.path.name} is still being run by another process; wait or stop it."
+            ) from None
         try:
             yield
         finally:
@@ -239,9 +247,13 @@ class RunDirectory:
             facts = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
             study = Study(Request.from_json(facts.pop("request")), folder=self.path, facts=facts)
         except FileNotFoundError:
-            raise UsageError(f"{self.path} is no run directory: it has no run.json. `tuneapp runs` lists them.") from None
+            raise UsageError(
+                f"{self.path} is no run directory: it has no run.json. `tuneapp runs` lists them."
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise TuneappError(f"{self.path / 'run.json'} cannot be read ({error!r}); restore it from a copy.") from error
+            raise TuneappError(
+                f"{self.path / 'run.json'} cannot be read ({error!r}); restore it from a copy."
+            ) from error
         for event in self._events():
             study.apply(event)
         return study
@@ -255,8 +267,8 @@ class RunDirectory:
                 yield json.loads(line)
             except ValueError as error:
                 raise TuneappError(
-                    f"{self.events_file}, line {position + 1} is not JSON ({error}); delete that line to go on "
-                    "without its event."
+                    f"{self.events_file}, line {position + 1} is not JSON ({error}); delete that line to go "
+                    "on without its event."
                 ) from None
 
 
@@ -271,7 +283,9 @@ def find_run(name: str, runs_dir: Path) -> RunDirectory:
     by_name = {run.path.name: run for run in runs}
     if name in by_name:
         return by_name[name]
-    raise UsageError(f"No run named '{name}' in {runs_dir}; `tuneapp runs` lists them.{nearest(name, by_name)}")
+    raise UsageError(
+        f"No run named '{name}' in {runs_dir}; `tuneapp runs` lists them.{nearest(name, by_name)}"
+    )
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuneapp.cli.errors import INTERRUPTED
 from tuneapp.studies import State, Study
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ DataDir = Annotated[
 Run = Annotated[str, typer.Argument(help="A run's name or path, or `latest`.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")]
-Log = Annotated[list[str] | None, typer.Option(help="Also log to tensorboard or mlflow; slows many short trials.")]
+Log = Annotated[
+    list[str] | None, typer.Option(help="Also log to tensorboard or mlflow; slows many short trials.")
+]
 Dashboard = Annotated[
     bool | None,
     typer.Option(
@@ -28,7 +31,6 @@ Dashboard = Annotated[
         help="Start Ray's dashboard on loopback; by default where the dashboard extra is installed.",
     ),
 ]
-INTERRUPTED = 130  # as shells number a process that SIGINT ended
 
 
 def show(stack: ExitStack, quiet: bool, log: list[str] | None, dashboard: bool | None) -> "Show":
@@ -40,7 +42,9 @@ def show(stack: ExitStack, quiet: bool, log: list[str] | None, dashboard: bool |
 
     console = Console(stderr=True)
     watcher = stack.enter_context(progress.shown(console, quiet))
-    tell = (lambda line: None) if quiet else (lambda line: console.print(line, highlight=False, soft_wrap=True))
+    tell = (
+        (lambda line: None) if quiet else (lambda line: console.print(line, highlight=False, soft_wrap=True))
+    )
     return Show(watchers=[watcher], tell=tell, loggers=log or [], dashboard=dashboard)
 
 
