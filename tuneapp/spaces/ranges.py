@@ -10,6 +10,7 @@ from tuneapp.spaces.base import Searched, SpaceError, finite, whole
 
 # With more cells than this on a unit interval of float64, a cell's centre may fall into its neighbour.
 MAX_CELLS = 2**40
+LARGEST = 1e300  # so that no difference of two bounds overflows
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ class Number(Searched):
     def unit(self, value: Any) -> float:
         value = self.read(value)
         if self.step is None and not self.log:
-            # Halved, so that the widest range of floats does not overflow.
-            return clamped((value / 2 - self.low / 2) / (self.high / 2 - self.low / 2))
+            return clamped((value - self.low) / (self.high - self.low))
         if self.step is None:
             return self._share(math.log(value), self.high)
         if self.log:
@@ -136,8 +136,8 @@ class Number(Searched):
 class Float(Number):
     """Uniform, or with log uniform in the exponent; with step the values low, low + step, … up to high.
 
-    What is drawn is rounded at about the twelfth digit: it reads well, and comes back from its coordinate
-    bit for bit.
+    What is drawn is rounded at about the tenth digit: it reads well, and comes back from its coordinate bit
+    for bit.
     """
 
     low: float
@@ -151,7 +151,10 @@ class Float(Number):
         return finite(value)
 
     def _bound(self, value: Any, name: str) -> float:
-        return finite(value, name)
+        number = finite(value, name)
+        if abs(number) > LARGEST:
+            raise SpaceError(f"must be at most {LARGEST:g} in size, but got {number}.", name)
+        return number
 
     @cached_property
     def _count(self) -> int:
@@ -165,20 +168,22 @@ class Float(Number):
     def _at(self, k: int) -> float:
         assert self.step is not None
         # 0.1 + 2 * 0.1 shall be 0.3, and the first one low to its last digit.
-        return self._rounded(self.low + k * self.step, self.step) if k else self.low
+        return self._rounded(self.low + k * self.step, self.step, 13) if k else self.low
 
     def _between(self, u: float) -> float:
         if u in (0.0, 1.0):
             return self.high if u else self.low
         if self.log:
             value = self._exp(u, self.high)
-            return self._rounded(value, value * 10)
-        size = max(self.high / 2 - self.low / 2, abs(self.low) / 100, abs(self.high) / 100)
-        return self._rounded((1 - u) * self.low + u * self.high, size)
+            size = max(min(value, self.high - self.low), value * 1e-3)
+        else:
+            value = self.low + u * (self.high - self.low)
+            size = max(self.high - self.low, abs(self.low) * 1e-4, abs(self.high) * 1e-4)
+        return self._rounded(value, size, 10)
 
-    def _rounded(self, value: float, size: float) -> float:
-        """To the twelfth digit of `size`, within the domain."""
-        digits = 12 - math.floor(math.log10(size))
+    def _rounded(self, value: float, size: float, figures: int) -> float:
+        """To so many figures of a number like `size`, within the domain."""
+        digits = figures - 1 - math.floor(math.log10(size))
         return min(max(round(value, digits), self.low), self.high)
 
 
@@ -225,7 +230,7 @@ class Normal(Searched):
         super().__post_init__()
         for name in ("mean", "sd"):
             self._set(name, finite(getattr(self, name), name))
-        if not abs(self.mean) * 1e-9 < self.sd < 1e300:
+        if not abs(self.mean) * 1e-9 < self.sd < 1e290:
             raise SpaceError(
                 f"must be above 0 and of a size with the mean, but got mean={self.mean}, sd={self.sd}.", "sd"
             )
