@@ -9,7 +9,7 @@ from tuneapp.errors import UsageError, at_least, lookup
 Config = dict[str, Any]  # hyperparameter -> value; inactive conditional hyperparameters are absent
 Metrics = dict[str, float]  # one iteration's numbers
 
-ALGORITHMS = ("bayes", "random", "grid", "points")
+ALGORITHMS = ("bayes", "random", "grid", "points", "cells")
 WARMUP_DESIGNS = ("sobol", "random")
 STOPPING = ("asha", "hyperband", "median", "none")
 
@@ -44,6 +44,7 @@ class SearchSettings:
     lag: int | None = (
         None  # trials just before, whose results a proposal may not know; None: those in flight - 1
     )
+    plan: dict[str, Any] | None = None  # of the search `cells`: effects.Plan as plain data
 
     def __post_init__(self) -> None:
         lookup(self.algorithm, {name: name for name in ALGORITHMS}, "search algorithm")
@@ -88,6 +89,8 @@ class Resources:
     gpus: float = 0.0  # of one trial; a fraction shares a device
     concurrent: int | None = None  # trials at once; None: as many as fit
     address: str | None = None  # of a Ray cluster; None: this machine alone
+    trial_timeout: float | None = None  # seconds that a trial may take; None: as long as it likes
+    actors: int = 0  # client actors of a federated trial, which share its CPUs and GPUs; 0: in its process
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cpus) and self.cpus > 0):
@@ -98,6 +101,11 @@ class Resources:
             raise UsageError(f"A trial's gpus must be a fraction or a whole number, but got {self.gpus}.")
         if self.concurrent is not None:
             at_least("concurrent", self.concurrent, 1)
+        if self.trial_timeout is not None and not (
+            math.isfinite(self.trial_timeout) and self.trial_timeout > 0
+        ):
+            raise UsageError(f"`trial_timeout` must be above 0 seconds, but got {self.trial_timeout}.")
+        at_least("actors", self.actors, 0)
 
 
 @dataclass(frozen=True)

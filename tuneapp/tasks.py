@@ -6,11 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tuneapp import functions
+from tuneapp import commands, functions
 from tuneapp.errors import UsageError, nearest
 from tuneapp.objectives import Context, Objective
 from tuneapp.request import Config, Metrics, Request
 
+FEDERATED = "fed-"  # before the name of an image set: federated training on it
 VAL_SHARE = 0.1  # of the training set, held out to steer
 
 
@@ -24,19 +25,34 @@ class Task:
     facts: dict[str, Any] = field(default_factory=dict)  # for run.json: what the data were
 
 
-def build(request: Request) -> Task:
+def build(request: Request, function: functions.Function | None = None) -> Task:
     """The request's task, ready to run; raises UsageError or TuneappError where its data are not there.
 
-    Built once a process, so that trials that share a worker share its data.
+    `function` is the objective of a task that was passed by value. Any other is built once a process, so that
+    trials that share a worker share its data.
     """
-    return _build(request.task, tuple(sorted(request.options.items())), request.search.seed)
+    if function is not None:
+        return Task(functions.objective(function))
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in request.options.items()}
+    if request.task == commands.TASK:
+        options["metric"] = request.metric.name
+    return _build(request.task, tuple(sorted(options.items())), request.search.seed)
 
 
 @lru_cache(maxsize=4)
 def _build(task: str, options: tuple[tuple[str, Any], ...], seed: int) -> Task:
     if functions.is_function(task):
-        return Task(functions.objective(functions.load(task)))
+        return function_task(task, **dict(options))
+    if task == commands.TASK:
+        return Task(commands.objective(**dict(options)))
+    if task.startswith(FEDERATED):
+        return federated_task(task.removeprefix(FEDERATED), seed=seed, **dict(options))
     return image_task(task, seed=seed, **dict(options))
+
+
+def function_task(name: str, folder: str | None = None) -> Task:
+    """The function `name`; a module is looked for in `folder`."""
+    return Task(functions.objective(functions.load(name, None if folder is None else Path(folder))))
 
 
 def image_task(
@@ -55,6 +71,9 @@ def image_task(
     from tuneapp import data, models, training
 
     images = data.load(name, None if data_dir is None else Path(data_dir))
+    training.resolve_precision(precision, torch.device("cpu"))  # refuses what is no precision
+    if examples is not None:
+        data.stratified_subset(images.train_labels, examples, seed)  # refuses what is too few or too many
 
     def objective(config: Config, context: Context) -> Iterator[Metrics]:
         return training.train(
@@ -83,6 +102,48 @@ def image_task(
                 size=height,
                 **hyperparameters,
             )
+
+    facts = {"data": {"name": images.name, "checksum": images.checksum, "source": images.source}}
+    return Task(objective, conclude, check, facts)
+
+
+def federated_task(
+    name: str,
+    seed: int,
+    data_dir: str | None = None,
+    val_examples: int | None = None,
+    eval_every: int = 1,
+    per_client: bool = False,
+) -> Task:
+    """Federated training on the image set `name`; validation and partition are drawn with `seed`.
+
+    The rest: see federated.rounds.
+    """
+    from tuneapp import data
+    from tuneapp.federated import rounds as federated
+
+    images = data.load(name, None if data_dir is None else Path(data_dir))
+    val = federated.VAL_EXAMPLES if val_examples is None else val_examples
+
+    def objective(config: Config, context: Context) -> Iterator[Metrics]:
+        return federated.rounds(
+            config,
+            context,
+            images,
+            context.pool,
+            val_examples=val,
+            eval_every=eval_every,
+            per_client=per_client,
+            split_seed=seed,
+        )
+
+    def conclude(config: Config, context: Context, folder: Path) -> Metrics:
+        federated.export(config, context, images, folder)
+        federated.picture_clients(config, images, folder / "clients.png", val_examples=val, split_seed=seed)
+        return federated.evaluate(config, context, images)
+
+    def check(config: Config) -> None:
+        federated.check(config, images, val_examples=val)
 
     facts = {"data": {"name": images.name, "checksum": images.checksum, "source": images.source}}
     return Task(objective, conclude, check, facts)

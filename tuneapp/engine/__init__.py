@@ -1,6 +1,25 @@
 """The edge to Ray: nothing outside this folder imports it."""
 
-from tuneapp.engine import environment  # noqa: F401, I001 - before anything imports ray
-from tuneapp.engine.tuner import run
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-__all__ = ["run"]
+from tuneapp.engine import environment  # noqa: F401 - before anything imports ray
+
+if TYPE_CHECKING:
+    from tuneapp.engine.record import Listener, Watcher
+    from tuneapp.studies import RunDirectory, Study
+
+
+def run(
+    run_directory: "RunDirectory",
+    watchers: "list[Watcher] | None" = None,
+    loggers: list[str] | None = None,
+    dashboard: bool = False,
+    listeners: "list[Listener] | None" = None,
+    function: bytes | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> "Study":
+    """See tuner.run. Ray Tune is imported by who needs it: its 2 seconds are half of a short federation's."""
+    from tuneapp.engine import tuner
+
+    return tuner.run(run_directory, watchers, loggers, dashboard, listeners, function, tell)

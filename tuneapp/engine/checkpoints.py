@@ -1,7 +1,7 @@
 """A trial's checkpoint folder: always one whole checkpoint, whatever moment the process dies at.
 
-    <checkpoints>/<trial>/next/            the objective writes here before it yields
-    <checkpoints>/<trial>/iteration-7/     what it wrote, with the metrics it yielded; the older one is deleted
+<checkpoints>/<trial>/next/            the objective writes here before it yields
+<checkpoints>/<trial>/iteration-7/     what it wrote, with the metrics it yielded; the older one is deleted
 """
 
 import json

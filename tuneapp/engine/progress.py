@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuneapp.engine.recorder import Watcher
+from tuneapp.engine.record import Watcher
 from tuneapp.studies import State, Study, Trial
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -76,7 +76,12 @@ def live_table(study: Study, seconds: float, over_at_start: int) -> Group:
     states = " · ".join(f"{counts[state.value]} {state.value}" for state in State if counts[state.value])
     head = Text.assemble((study.name, "bold"), f"  {over}/{samples} trials: {states or 'none yet'}")
     table = Table(box=None, padding=(0, 1), show_edge=False)
-    for column, justify in (("trial", "right"), ("state", "left"), (study.metric.name, "right"), ("", "left")):
+    for column, justify in (
+        ("trial", "right"),
+        ("state", "left"),
+        (study.metric.name, "right"),
+        ("", "left"),
+    ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     table.add_column("config", overflow="ellipsis", no_wrap=True)
     for trial in _worth_showing(study):

@@ -1,20 +1,22 @@
 """Runs a study with Ray Tune, from its first trial or from wherever its record ends."""
 
 import logging
+import signal
+import threading
 import warnings
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ray import tune
 from ray.tune.callback import Callback
 
-from tuneapp.engine import cluster, schedulers
+from tuneapp.engine import clients, cluster, machine, schedulers
 from tuneapp.engine.loggers import build as build_loggers
-from tuneapp.engine.recorder import Recorder, Watcher
+from tuneapp.engine.record import Listener, Record, Watcher, life_is_complete, search_of, tell_of_idle_workers
+from tuneapp.engine.recorder import Recorder
 from tuneapp.engine.searcher import AskTell
 from tuneapp.engine.trainable import TrialActor
 from tuneapp.errors import TuneappError
-from tuneapp.search import make_search
-from tuneapp.spaces import SearchSpace
 from tuneapp.studies import RunDirectory, State, Study
 
 UNLIMITED = 10**9  # the search ends a study, not Ray
@@ -27,10 +29,14 @@ def run(
     watchers: list[Watcher] | None = None,
     loggers: list[str] | None = None,
     dashboard: bool = False,
+    listeners: list[Listener] | None = None,
+    function: bytes | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Study:
     """Run all trials that the request asks for and the record does not hold yet; returns the study.
 
-    A study whose trials are not all over was interrupted; calling this again goes on. Raises UsageError where
+    listeners are called after the end of each trial; `function` is the objective of a task that was passed by
+    value, pickled; `tell` takes what the user should hear. A study whose trials are not all over was interrupted; calling this again goes on. Raises UsageError where
     the cluster can't serve a trial, TuneappError where Ray breaks down again and again.
     """
     study = run_directory.read()
@@ -39,10 +45,11 @@ def run(
     with run_directory.lock(), cluster.connected(resources, dashboard) as have:
         run_directory.mend()
         callbacks = build_loggers(loggers or [], run_directory.path)
-        at_once = cluster.concurrency(resources, have)
-        for life in range(MOST_FITS):
+        at_once = machine.concurrency(resources, have)
+        tell_of_idle_workers(study, at_once, tell)
+        for _ in range(MOST_FITS):
             over_before = _over(study)
-            error = _fit(run_directory, study, at_once, watchers or [], callbacks)
+            error = _fit(run_directory, study, at_once, watchers or [], listeners or [], callbacks, function)
             if error is None:
                 break
             if _over(study) == over_before:
@@ -57,32 +64,31 @@ def run(
     return study
 
 
-def life_is_complete(study: Study) -> bool:
-    """Whether every trial is over and the search wants no more."""
-    return all(trial.over for trial in study.trials) and _search(study).exhausted
-
-
 def _fit(
     run_directory: RunDirectory,
     study: Study,
     at_once: int,
     watchers: list[Watcher],
+    listeners: list[Listener],
     callbacks: list[Callback],
+    function: bytes | None,
 ) -> Exception | None:
     """One life of Ray's loop. Returns the error that ended it early, so that the next life can go on."""
     request = study.request
-    search = _search(study)
+    search = search_of(study, at_once)
     scheduler = schedulers.build(request, study)
-    recorder = Recorder(run_directory, study, search, scheduler, watchers)
+    record = Record(run_directory, study, search, watchers, listeners)
     trainable = tune.with_resources(
-        tune.with_parameters(TrialActor, request=request.to_json(), run=str(run_directory.path)),
-        tune.PlacementGroupFactory([{"CPU": request.resources.cpus, "GPU": request.resources.gpus}]),
+        tune.with_parameters(
+            TrialActor, request=request.to_json(), run=str(run_directory.path), function=function
+        ),
+        tune.PlacementGroupFactory(clients.bundles(request.resources)),
     )
     life = sum(1 for _ in run_directory.path.glob("ray/life-*")) + 1
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=AskTell(search, study, recorder.start),
+            search_alg=AskTell(search, study, record.ask),
             scheduler=scheduler,
             num_samples=UNLIMITED,
             max_concurrent_trials=at_once,
@@ -93,13 +99,15 @@ def _fit(
             name=f"life-{life}",
             storage_path=str(run_directory.path / "ray"),
             stop={"iteration": request.scheduler.max_iterations},
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),  # ours are
+            checkpoint_config=tune.CheckpointConfig(
+                checkpoint_frequency=0, checkpoint_at_end=False
+            ),  # ours are
             failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
-            callbacks=[recorder, *callbacks],
+            callbacks=[Recorder(record, scheduler), *callbacks],
             verbose=0,
         ),
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _sigterm_as_sigint():
         warnings.simplefilter("ignore")  # Ray's, about Ray
         try:
             tuner.fit()
@@ -108,13 +116,17 @@ def _fit(
     return None
 
 
-def _search(study: Study) -> Any:
-    """A search that has been told everything the study holds."""
-    space = SearchSpace.from_dict(study.request.space)
-    search = make_search(space, study.metric, study.request.search, study.request.scheduler)
-    for trial in study.trials:
-        search.tell(trial)
-    return search
+@contextmanager
+def _sigterm_as_sigint() -> Iterator[None]:
+    """A cluster's scheduler or `kill` ends a study as Ctrl-C does: saved, to be gone on with."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _over(study: Study) -> int:

@@ -1,0 +1,44 @@
+"""What this machine can serve, and whether that is enough; nothing here needs Ray."""
+
+from tuneapp.errors import UsageError
+from tuneapp.provenance import cores
+from tuneapp.request import Resources
+
+
+def check(resources: Resources) -> None:
+    """Raises UsageError where this machine can't serve one trial; a cluster is asked once it is reached."""
+    if resources.address is None:
+        refuse_unless_served(resources, local_resources(resources), "this machine")
+
+
+def local_resources(resources: Resources) -> dict[str, float]:
+    """What this machine has. torch, whose import takes seconds, is asked for GPUs only where some are wanted."""
+    gpus = 0
+    if resources.gpus > 0:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    return {"CPU": float(cores()), "GPU": float(gpus)}
+
+
+def refuse_unless_served(wanted: Resources, have: dict[str, float], where: str) -> None:
+    """Raises UsageError: Ray itself would wait for ever for resources that are not there."""
+    for option, name, amount in (
+        ("--cpus-per-trial", "CPU", wanted.cpus),
+        ("--gpus-per-trial", "GPU", wanted.gpus),
+    ):
+        if amount > have[name]:
+            raise UsageError(
+                f"A trial wants {amount:g} {name}s, but {where} has {have[name]:g}; ask for less with "
+                f"{option}, or join a larger cluster with --address."
+            )
+
+
+def concurrency(resources: Resources, have: dict[str, float]) -> int:
+    """Trials that fit at once, or fewer where the request says so."""
+    fit = int(have["CPU"] / resources.cpus + 1e-9)
+    if resources.gpus >= 1:
+        fit = min(fit, int(have["GPU"] / resources.gpus))
+    elif resources.gpus > 0:
+        fit = min(fit, int(have["GPU"]) * int(1 / resources.gpus + 1e-9))
+    return max(1, min(fit, resources.concurrent or fit))

@@ -1,0 +1,98 @@
+"""What a trial prints, kept in a file of its own: the first and the last of it, however much it is."""
+
+import faulthandler
+import io
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+
+HEAD, TAIL = 2**18, 2**18  # bytes kept of an output that grew beyond LIMIT
+LIMIT = 2**20
+WATCH = 0.02  # seconds between two looks at its size: 50 MB at the 2.5 GB/s that a pipe-less print can do
+NAMES = ("stdout", "stderr")
+# What faulthandler writes before the process dies. Nothing else tells a segfault's place.
+LAST_WORDS = re.compile(r"^(?:Fatal Python error: (?P<fatal>.+)|(?P<timeout>Timeout) \(.+\)!)$", re.MULTILINE)
+
+
+def path_of(run: Path, number: int) -> Path:
+    return run / "output" / f"{number:05d}.txt"
+
+
+class Output:
+    """Takes file descriptors 1 and 2 of this process: what C code and child processes print is kept too."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        for name in NAMES:
+            getattr(sys, name).flush()
+        # Appended to, so that after a cut the next print goes to the new end.
+        self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.replaced = [(fd, os.dup(fd), getattr(sys, name)) for fd, name in zip((1, 2), NAMES, strict=True)]
+        for fd, _, _ in self.replaced:
+            os.dup2(self.file, fd)
+        # Python's own streams may have been made by somebody else, as Ray's are: ours write to 1 and 2.
+        sys.stdout, sys.stderr = (_stream(fd) for fd in (1, 2))
+        faulthandler.enable(self.file)
+        self.left_out = 0
+        self.closing = threading.Event()
+        self.watch = threading.Thread(target=self._watch, daemon=True)
+        self.watch.start()
+
+    def dump_and_die_after(self, seconds: float) -> None:
+        """Once the time is over, write where every thread was, and end the process; whatever it does."""
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self.file)
+
+    def close(self) -> None:
+        """Give 1 and 2 back; an empty file is deleted."""
+        faulthandler.cancel_dump_traceback_later()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self.closing.set()
+        self.watch.join()
+        faulthandler.disable()
+        for (fd, before, stream), name in zip(self.replaced, NAMES, strict=True):
+            os.dup2(before, fd)
+            os.close(before)
+            setattr(sys, name, stream)
+        self._cut()
+        if os.fstat(self.file).st_size == 0:
+            self.path.unlink(missing_ok=True)
+        os.close(self.file)
+
+    def _watch(self) -> None:
+        while not self.closing.wait(WATCH):
+            self._cut()
+
+    def _cut(self) -> None:
+        size = os.fstat(self.file).st_size
+        if size <= LIMIT:
+            return
+        tail = os.pread(self.file, TAIL, size - TAIL)
+        self.left_out += size - HEAD - TAIL
+        os.ftruncate(self.file, HEAD)
+        os.write(self.file, f"\n… {self.left_out:,} bytes left out …\n".encode() + tail)
+
+
+def last_words(path: Path) -> tuple[str, str] | None:
+    """Why the process that wrote the file died, where it could say so: (reason, the whole of its trace).
+
+    The reason of a trial that ran out of time is "Timeout".
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return None
+    found = list(LAST_WORDS.finditer(text))
+    if not found:
+        return None
+    reason = found[-1]["fatal"] or found[-1]["timeout"]
+    return reason, text[found[-1].start() :]
+
+
+def _stream(fd: int) -> io.TextIOWrapper:
+    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
