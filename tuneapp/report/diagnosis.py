@@ -1,0 +1,409 @@
+"""What learning curves say, in words: every word from a stated rule, with the numbers behind it.
+
+Works on plain curves, whoever trained them. A rule looks at one run; a value of a hyperparameter has a
+finding where more than half of its seeds have it. Differences between values are paired over seeds and come
+with an interval; without one (a single seed) nothing is ranked.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median, stdev
+
+import numpy as np
+from scipy import stats
+
+from tuneapp.report.axes import Array, number
+from tuneapp.request import Metric
+
+Curve = Sequence[tuple[int, float]]  # (iteration, value), in order
+
+RISE = 1.5  # a training loss this much above its first has diverged
+STEP = 0.05  # of the whole fall of the training loss, from one iteration to the next: bouncing
+UPWARD = 0.25  # share of those steps that go up
+OVERFIT = 1.05  # the validation loss ends this much above its lowest
+LEARNED = 0.05  # share of the first training loss that must go, or nothing was learned
+BEHIND = 1.5  # the training loss ends this much above the lowest of any value: underfit
+GAP = 0.10  # of the validation loss; a smaller gap to the training loss is no overfitting
+SLOW = 1 / 3  # the fastest value was there after this share of the iterations
+FALLING = 0.05  # share of the whole fall that comes in the last quarter: still falling
+GAINING = 0.03  # share of the whole gain that comes in the last quarter: still improving
+SPREAD = 3.0  # standard deviation between seeds, over that of the other values
+CONFIDENCE = 0.95
+FEW = 8  # seeds below which Student's t makes the interval: too few to resample
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a value of what is varied, a seed, and its curves."""
+
+    value: str
+    seed: int
+    curves: Mapping[str, Curve]  # train_loss, val_loss, val_accuracy, seconds …
+    diverged: bool = False  # its loss became nan or infinite, and it was ended
+
+    def series(self, name: str) -> Array:
+        """[n] values, nan and infinity included; empty where the metric was not reported."""
+        return np.array([value for _, value in self.curves.get(name, ())], dtype=float)
+
+    def final(self, name: str) -> float | None:
+        """The last finite value; None for a run that diverged."""
+        finite = [value for _, value in self.curves.get(name, ()) if math.isfinite(value)]
+        return finite[-1] if finite and not self.diverged else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    kind: str  # one of RULES, or `unstable`
+    words: str  # a sentence with its numbers
+    seeds: int  # that show it
+    of: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of a - b over common seeds, in units of the metric, with a 95 % interval."""
+
+    first: str
+    second: str
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def told_apart(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    @property
+    def words(self) -> str:
+        if self.n < 2:
+            return f"{number(self.mean)}, from one seed"
+        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}], n = {self.n}"
+
+
+@dataclass(frozen=True)
+class Peers:
+    """What the best of all values reached: the measure of slow and of underfit."""
+
+    fastest: str = ""
+    curve: Array = field(default_factory=lambda: np.empty(0))  # its training loss, mean over seeds
+
+
+Numbers = dict[str, float | str]
+
+
+def smooth(values: Array) -> Array:
+    """Running median over a twentieth of the curve: single outliers decide nothing."""
+    width = max(1, len(values) // 20 // 2 * 2 + 1)
+    padded = np.pad(values, width // 2, mode="edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1))
+
+
+def diagnose(runs: Sequence[Run], metric: Metric, others: Sequence[Run] = ()) -> list[Finding]:
+    """What the runs of one value show; `others` are the runs of the other values, to compare with."""
+    peers = _peers([*runs, *others])
+    found = []
+    for kind, (rule, words, _) in RULES.items():
+        numbers = [result for run in runs if (result := rule(run, metric, peers)) is not None]
+        if len(numbers) * 2 > len(runs):
+            found.append(Finding(kind, words.format(**_typical(numbers)), len(numbers), len(runs)))
+        if kind == "diverged" and found:
+            return found  # the rest of such a curve means nothing
+    return found + _unstable(runs, metric, others)
+
+
+def _peers(runs: Sequence[Run]) -> Peers:
+    by_value: dict[str, list[Array]] = {}
+    for run in runs:
+        losses = run.series("train_loss")
+        if len(losses) > 1 and not run.diverged and np.isfinite(losses).all():
+            by_value.setdefault(run.value, []).append(losses)
+    if not by_value:
+        return Peers()
+    means = {value: _mean_curve(curves) for value, curves in by_value.items()}
+    fastest = min(means, key=lambda value: float(means[value][-1]))
+    return Peers(fastest, means[fastest])
+
+
+def _mean_curve(curves: Sequence[Array]) -> Array:
+    shortest = min(map(len, curves))
+    return np.asarray(np.mean([curve[:shortest] for curve in curves], axis=0))
+
+
+def _typical(numbers: Sequence[Numbers]) -> dict[str, str]:
+    """The median of each number over seeds; words are the first seed's."""
+    typical = {}
+    for key, first in numbers[0].items():
+        values = [result[key] for result in numbers]
+        numeric = [value for value in values if not isinstance(value, str)]
+        if key in ("epoch", "last", "there"):
+            typical[key] = str(round(median(numeric)))
+        else:
+            typical[key] = number(float(f"{median(numeric):.4g}")) if numeric else str(first)
+    return typical
+
+
+# -- the rules
+
+
+def _diverged(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+    for name in ("train_loss", "val_loss", metric.name):
+        values = run.series(name)
+        broken = np.flatnonzero(~np.isfinite(values))
+        if len(broken):
+            return {"what": f"{name} is not finite", "epoch": run.curves[name][int(broken[0])][0]}
+    last = max((curve[-1][0] for curve in run.curves.values() if curve), default=0)
+    if run.diverged:
+        return {"what": "the loss was no longer finite after that", "epoch": last}
+    losses = run.series("train_loss")
+    if len(losses) > 2 and smooth(losses)[-1] > RISE * losses[0] > 0:
+        return {"what": f"train_loss rose from {losses[0]:.3g} to {losses[-1]:.3g}", "epoch": last}
+    return None
+
+
+def _nothing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+    losses = run.series("train_loss")
+    if len(losses) < 2:
+        return None
+    behind = not len(peers.curve) or losses[-1] > BEHIND * peers.curve[-1]
+    if losses[0] - losses[-1] < LEARNED * losses[0] and behind:
+        return {"first": losses[0], "end": losses[-1]}
+    return None
+
+
+def _bouncing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+    losses = run.series("train_loss")
+    if len(losses) < 6 or _nothing(run, metric, peers):
+        return None
+    steps, fall = np.diff(losses[len(losses) // 2 :]), losses[0] - losses.min()
+    size, upward = float(np.abs(steps).mean() / fall) if fall > 0 else 0.0, float((steps > 0).mean())
+    if size >= STEP and upward >= UPWARD:
+        return {"size": 100 * size, "upward": 100 * upward}
+    return None
+
+
+def _too_slow(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+    losses = run.series("train_loss")
+    if len(losses) < 4 or run.value == peers.fastest or not len(peers.curve):
+        return None
+    if _nothing(run, metric, peers):
+        return None
+    there = np.flatnonzero(peers.curve <= smooth(losses)[-1])
+    fall, late = losses[0] - losses[-1], losses[len(losses) * 3 // 4] - losses[-1]
+    if len(there) and there[0] + 1 <= SLOW * len(losses) and late > FALLING * fall > 0:
+        return {"end": losses[-1], "last": len(losses), "peer": peers.fastest, "there": int(there[0]) + 1}
+    return None
+
+
+def _underfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+    train, val = run.series("train_loss"), run.series("val_loss")
+    if len(train) < 2 or not len(val) or not len(peers.curve) or run.value == peers.fastest:
+        return None
+    if _nothing(run, metric, peers) or _too_slow(run, metric, peers):
+        return None
+    gap = val[-1] - train[-1]
+    if train[-1] > BEHIND * peers.curve[-1] and gap < GAP * val[-1]:
+        return {"end": train[-1], "peer": peers.fastest, "lowest": float(peers.curve[-1]), "gap": gap}
+    return None
+
+
+def _overfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+    train, val = run.series("train_loss"), run.series("val_loss")
+    if len(val) < 5 or len(train) != len(val):
+        return None
+    calm = smooth(val)
+    lowest = int(calm.argmin())
+    if lowest < 0.9 * len(val) and calm[-1] > OVERFIT * calm[lowest] and train[-1] < train[lowest]:
+        return {
+            "epoch": run.curves["val_loss"][lowest][0],
+            "low": float(calm[lowest]),
+            "end": float(calm[-1]),
+            "before": float(train[lowest]),
+            "after": float(train[-1]),
+        }
+    return None
+
+
+def _still_improving(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+    values = run.series(metric.name)
+    if len(values) < 4:
+        return None
+    scores = smooth(values if metric.mode == "max" else -values)
+    late, whole = scores[-1] - scores[len(scores) * 3 // 4 - 1], scores.max() - scores[0]
+    at_end = int(scores.argmax()) >= len(scores) - 1 - len(scores) // 10
+    if at_end and whole > 0 and late > GAINING * whole:
+        return {"metric": metric.name, "late": float(late), "share": 100 * float(late / whole)}
+    return None
+
+
+def _unstable(runs: Sequence[Run], metric: Metric, others: Sequence[Run]) -> list[Finding]:
+    lost = sum(_diverged(run, metric, Peers()) is not None for run in runs)
+    if 0 < lost < len(runs):
+        words = f"unstable between seeds: {lost} of {len(runs)} diverged, the others did not"
+        return [Finding("unstable", words, lost, len(runs))]
+    mine = [final for run in runs if (final := run.final(metric.name)) is not None]
+    by_value: dict[str, list[float]] = {}
+    for run in others:
+        if (final := run.final(metric.name)) is not None:
+            by_value.setdefault(run.value, []).append(final)
+    spreads = [stdev(finals) for finals in by_value.values() if len(finals) >= 3]
+    if len(mine) < 3 or not spreads:
+        return []
+    usual = median(spreads)
+    if stdev(mine) <= SPREAD * usual:
+        return []
+    words = (
+        f"unstable between seeds: {metric.name} ends between {number(min(mine))} and {number(max(mine))} "
+        f"(sd {stdev(mine):.3g}; the other values {usual:.3g})"
+    )
+    return [Finding("unstable", words, len(mine), len(runs))]
+
+
+# -- which value is best, and whether the data can tell
+
+
+def paired(
+    first: Mapping[int, float], second: Mapping[int, float], labels: tuple[str, str]
+) -> Difference | None:
+    """The mean difference over common seeds; None without one. nan ends where there is a single seed.
+
+    From eight seeds on a bootstrap over seeds, its percentiles widened as Hesterberg (2015) does for small
+    samples; below eight Student's t, as so few can't be resampled.
+    """
+    seeds = sorted(set(first) & set(second))
+    if not seeds:
+        return None
+    gaps = np.array([first[seed] - second[seed] for seed in seeds])
+    mean, quantile = float(gaps.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, max(1, len(gaps) - 1)))
+    if len(gaps) < 2:
+        low, high = math.nan, math.nan
+    elif np.ptp(gaps) == 0:
+        low, high = mean, mean
+    elif len(gaps) < FEW:
+        reach = float(quantile * gaps.std(ddof=1) / math.sqrt(len(gaps)))
+        low, high = mean - reach, mean + reach
+    else:
+        level = 1 - 2 * float(stats.norm.sf(quantile * math.sqrt(len(gaps) / (len(gaps) - 1))))
+        drawn = stats.bootstrap((gaps,), np.mean, confidence_level=level, method="percentile", rng=0)
+        low, high = float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
+    return Difference(*labels, mean, low, high, len(gaps))
+
+
+def finals(runs: Sequence[Run], name: str) -> dict[str, dict[int, float]]:
+    """value -> seed -> the metric's last value; diverged runs left out, values in order of appearance."""
+    found: dict[str, dict[int, float]] = {run.value: {} for run in runs}
+    for run in runs:
+        final = run.final(name)
+        if final is not None:
+            found[run.value][run.seed] = final
+    return found
+
+
+def ranked(runs: Sequence[Run], metric: Metric) -> list[str]:
+    """Values by the mean of their last results, the best first; those that lost a seed are not ranked."""
+    counts: dict[str, int] = {}
+    for run in runs:
+        counts[run.value] = counts.get(run.value, 0) + 1
+    whole = {value: ends for value, ends in finals(runs, metric.name).items() if len(ends) == counts[value]}
+    return sorted(whole, key=lambda value: -metric.score(fmean(whole[value].values())))
+
+
+def differences(runs: Sequence[Run], metric: Metric) -> list[Difference]:
+    """The best value minus every other that was ranked."""
+    order, ends = ranked(runs, metric), finals(runs, metric.name)
+    found = [paired(ends[order[0]], ends[other], (order[0], other)) for other in order[1:]] if order else []
+    return [difference for difference in found if difference is not None]
+
+
+def verdict(runs: Sequence[Run], metric: Metric) -> list[str]:
+    """Which value is best and whether the data can tell, one sentence a thought."""
+    order, ends = ranked(runs, metric), finals(runs, metric.name)
+    if len(ends) < 2:
+        return ["One value was run: there is nothing to compare."] if ends else ["Nothing was run."]
+    lost = [value for value in ends if value not in order]
+    told = [f"Not ranked, as a seed diverged or failed: {', '.join(lost)}."] if lost else []
+    if len(order) < 2:
+        return [*told, "Fewer than two values came through with all seeds: there is nothing to rank."]
+    best, gaps = order[0], differences(runs, metric)
+    mean = number(float(f"{fmean(ends[best].values()):.4g}"))
+    if not gaps:
+        return [*told, f"{best} has the best mean {metric.name}, {mean}, but shares no seed with the others."]
+    if max(gap.n for gap in gaps) < 2:
+        listed = ", ".join(f"{value} {number(next(iter(ends[value].values())))}" for value in order)
+        return [
+            *told,
+            f"One seed each cannot rank the values ({metric.name}: {listed}): "
+            f"{best} is {number(abs(gaps[0].mean))} ahead of {gaps[0].second}, and nothing says how "
+            "much of it is chance. Run three seeds or more.",
+        ]
+    apart = [gap for gap in gaps if gap.told_apart]
+    level = [gap for gap in gaps if not gap.told_apart]
+    if not apart:
+        return [
+            *told,
+            f"No effect beyond noise: {best} has the best mean {metric.name}, {mean}, but its differences to "
+            f"the others, {_listed(level)}, all have intervals that hold 0.",
+        ]
+    told.append(f"{best} is best with a mean {metric.name} of {mean}; it is ahead of {_listed(apart)}.")
+    if level:
+        told.append(f"It cannot be told from {_listed(level)}.")
+    return told
+
+
+def _listed(gaps: Sequence[Difference]) -> str:
+    return "; ".join(f"{gap.second} by {gap.words}" for gap in gaps)
+
+
+Rule = Callable[[Run, Metric, Peers], Numbers | None]
+
+# kind -> the rule, the sentence for what it finds, and the rule in words
+RULES: dict[str, tuple[Rule, str, str]] = {
+    "diverged": (
+        _diverged,
+        "diverged at iteration {epoch}: {what}",
+        f"a loss is nan or infinite, or the training loss ends {RISE} times above its first value",
+    ),
+    "nothing learned": (
+        _nothing,
+        "learned almost nothing: train_loss went from {first} to {end}",
+        f"the training loss fell by less than {LEARNED:.0%} and ends {BEHIND} times above the best value's",
+    ),
+    "bouncing": (
+        _bouncing,
+        "bounces (the learning rate is too high): in the second half train_loss moves by {size} % of its "
+        "whole fall from one iteration to the next, {upward} % of the steps upwards",
+        f"in the second half, the mean step of the training loss is {STEP:.0%} of its whole fall or more, "
+        f"and {UPWARD:.0%} of the steps or more go up",
+    ),
+    "too slow": (
+        _too_slow,
+        "too slow (the learning rate is too low): after {last} iterations its train_loss of {end} is where "
+        "{peer} was after {there}, and it is still falling",
+        "the fastest value had the same training loss after a third of the iterations, and "
+        f"{FALLING:.0%} of the fall or more comes in the last quarter",
+    ),
+    "underfit": (
+        _underfit,
+        "underfits: train_loss ends at {end}, where {peer} reaches {lowest}, and val_loss is {gap} above",
+        f"the training loss ends {BEHIND} times above the lowest of any value, and the gap to the validation "
+        f"loss is below {GAP:.0%} of it",
+    ),
+    "overfit": (
+        _overfit,
+        "overfits since iteration {epoch}: val_loss rose from {low} to {end} while train_loss fell from "
+        "{before} to {after}",
+        f"the validation loss (running median) ends {OVERFIT - 1:.0%} or more above its lowest, which lies "
+        "in the first nine tenths, while the training loss went on falling",
+    ),
+    "still improving": (
+        _still_improving,
+        "still improving at the end: {late} of {metric}, {share} % of the gain, came in the last quarter",
+        f"the metric is best in the last tenth, and {GAINING:.0%} of its whole gain or more came in the last "
+        "quarter",
+    ),
+}
+UNSTABLE_RULE = (
+    "some seeds diverged and others did not, or the standard deviation between seeds is "
+    f"{SPREAD:g} times that of the other values or more"
+)
