@@ -39,15 +39,25 @@ def partition(
     no client, for more clients than examples, and for an unknown kind.
     """
     deal = lookup(kind, PARTITIONS, "partition")
-    if clients < 1:
-        raise UsageError(f"`clients` must be at least 1, but got {clients}.")
-    if clients > len(labels):
-        raise UsageError(
-            f"Every client needs an example of its own, but there are {clients} clients and {len(labels)} "
-            "training examples; ask for fewer --clients."
-        )
+    check_sizes(len(labels), clients, kind, skew or Skew())
     shares = deal(labels, clients, generator(seed, Purpose.PARTITION), skew or Skew())
     return [np.sort(share) for share in shares]
+
+
+def check_sizes(num_examples: int, clients: int, kind: str, skew: Skew) -> None:
+    """Raises UsageError where so many examples can't be dealt."""
+    if clients < 1:
+        raise UsageError(f"`clients` must be at least 1, but got {clients}.")
+    if clients > num_examples:
+        raise UsageError(
+            f"Every client needs an example of its own, but there are {clients} clients and {num_examples} "
+            "training examples; ask for fewer --clients."
+        )
+    if kind == "shards" and clients * skew.shards > num_examples:
+        raise UsageError(
+            f"Every shard needs an example, but there are {clients * skew.shards} shards and {num_examples} "
+            "training examples; take fewer `shards` a client."
+        )
 
 
 def shared(labels: Labels, clients: int, draw: Generator, skew: Skew) -> list[Indices]:
@@ -88,10 +98,6 @@ def dirichlet(labels: Labels, clients: int, draw: Generator, skew: Skew) -> list
 def shards(labels: Labels, clients: int, draw: Generator, skew: Skew) -> list[Indices]:
     """Sorted by class, cut into `skew.shards` pieces a client, dealt at random (McMahan et al., 2017)."""
     count = clients * skew.shards
-    if count > len(labels):
-        raise UsageError(
-            f"There are {len(labels)} examples, but {count} shards were asked for; take fewer a client."
-        )
     by_class = draw.permutation(len(labels))
     by_class = by_class[np.argsort(labels[by_class], kind="stable")]
     pieces = np.array_split(by_class, count)

@@ -108,3 +108,16 @@ class ClientWorker:
             if federation.blueprint.draws:
                 seed = int(generator(federation.seed, Purpose.LAYERS, orders.round, client).integers(2**62))
             yield Job(batches(federation, orders, client, steps), seed)
+
+
+class ClientHost:
+    """A worker in a process of its own, which stays while federations come and go."""
+
+    def host(self, federation: Federation, images: Images, labels: Labels) -> None:
+        self.worker = ClientWorker(federation, images, labels)
+
+    def ready(self) -> None:
+        """Returns once what was asked before is done."""
+
+    def train(self, state: State, orders: Orders, block: Node) -> BlockUpdate:
+        return self.worker.train(state, orders, block)

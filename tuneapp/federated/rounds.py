@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 from safetensors.numpy import save_file
 
+from tuneapp import models
 from tuneapp.data import ImageSet, stratified_split
 from tuneapp.errors import TuneappError, UsageError, at_least
 from tuneapp.federated import checkpoints
@@ -21,7 +22,7 @@ from tuneapp.federated.clients import Federation, draw_orders
 from tuneapp.federated.config import FedConfig, split_config
 from tuneapp.federated.engines import ENGINES, choose
 from tuneapp.federated.evaluation import evaluate_clients, evaluate_rows
-from tuneapp.federated.partitions import Indices, partition
+from tuneapp.federated.partitions import Indices, check_sizes, partition
 from tuneapp.federated.pools import ClientPool, LocalPool
 from tuneapp.federated.strategies import STRATEGIES, State
 from tuneapp.objectives import Context, Diverged
@@ -30,6 +31,7 @@ from tuneapp.training.exported import CONFIG_FILE, WEIGHTS_FILE
 
 VAL_EXAMPLES = 2000  # evaluating all 10,000 test pictures each round would cost more than training 8 clients
 MOST_VAL_SHARE = 0.1  # of the training set
+ALONE = {"clients": 1, "partition": "shared"}  # where weights are only looked at: nothing is dealt
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,11 @@ def set_up(
     by `split_seed`, so that all trials of a study face the same clients; all else by `context.seed`.
     """
     settings, hyperparameters = split_config(config)
-    at_least("val_examples", val_examples, 1)
-    height, width, channels = images.shape
-    if height != width:
-        raise UsageError(f"Pictures must be square, but those of {images.name} are {width}x{height} pixels.")
     labels = images.train_labels
-    held_out = min(val_examples / len(labels), MOST_VAL_SHARE)
-    train_rows, val_rows = stratified_split(labels, held_out, split_seed)
+    train_rows, val_rows = stratified_split(labels, _held_out(len(labels), val_examples), split_seed)
     shares = partition(labels[train_rows], settings.clients, split_seed, settings.partition, settings.skew)
     blueprint, state = draw_up(
-        settings.model,
-        classes=len(images.classes),
-        channels=channels,
-        size=height,
-        hyperparameters=hyperparameters,
-        seed=context.seed,
+        settings.model, **_shape(images), hyperparameters=hyperparameters, seed=context.seed
     )
     federation = Federation(
         blueprint,
@@ -89,6 +81,18 @@ def set_up(
         dtype=dtype,
     )
     return Setup(settings, federation, state.astype(dtype), val_rows)
+
+
+def check(config: Config, images: ImageSet, *, val_examples: int = VAL_EXAMPLES) -> None:
+    """Raises UsageError for a config that could not run, without dealing an example."""
+    import torch
+
+    settings, hyperparameters = split_config(config)
+    num_examples = len(images.train_labels)
+    num_dealt = num_examples - round(_held_out(num_examples, val_examples) * num_examples)
+    check_sizes(num_dealt, settings.clients, settings.partition, settings.skew)
+    with torch.device("meta"):  # shapes alone: nothing is allocated
+        models.build(settings.model, **_shape(images), **hyperparameters)
 
 
 def rounds(
@@ -172,9 +176,9 @@ def rounds(
 def evaluate(config: Config, context: Context, images: ImageSet) -> Metrics:
     """test_loss and test_accuracy of the weights in `context.checkpoint`: for the incumbent, once."""
     assert context.checkpoint is not None
-    setup = set_up(config, context, images)
-    engine = ENGINES[setup.federation.engine](setup.federation, images.train_images, images.train_labels)
     state = checkpoints.read(context.checkpoint).state
+    federation = set_up(dict(config) | ALONE, context, images).federation
+    engine = ENGINES[federation.engine](federation, images.test_images, images.test_labels)
     rows = np.arange(len(images.test_labels))
     loss, accuracy = evaluate_rows(engine, state, images.test_images, images.test_labels, rows)
     return {"test_loss": loss, "test_accuracy": accuracy}
@@ -183,7 +187,7 @@ def evaluate(config: Config, context: Context, images: ImageSet) -> Metrics:
 def export(config: Config, context: Context, images: ImageSet, folder: Path) -> None:
     """Write the weights in `context.checkpoint` and what it takes to use them, as training.export does."""
     assert context.checkpoint is not None
-    blueprint = set_up(config, context, images).federation.blueprint
+    blueprint = set_up(dict(config) | ALONE, context, images).federation.blueprint
     state = checkpoints.read(context.checkpoint).state
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_tensors(blueprint, state), folder / WEIGHTS_FILE)
@@ -200,6 +204,32 @@ def export(config: Config, context: Context, images: ImageSet, folder: Path) -> 
     }
     text = yaml.safe_dump({"config": dict(config), "model": meta}, sort_keys=False)
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def picture_clients(
+    config: Config, images: ImageSet, path: Path, *, val_examples: int = VAL_EXAMPLES, split_seed: int = 0
+) -> None:
+    """Who has how many examples of which class; nothing is drawn where everyone has all."""
+    setup = set_up(config, Context(), images, val_examples=val_examples, split_seed=split_seed)
+    if setup.settings.partition == "shared":
+        return
+    from tuneapp.federated import pictures  # matplotlib takes a second
+
+    pictures.clients_and_classes(setup.federation.shares, images.train_labels, images.classes, path)
+
+
+def _held_out(num_examples: int, val_examples: int) -> float:
+    """The share of the training set that validation gets."""
+    at_least("val_examples", val_examples, 1)
+    return min(val_examples / num_examples, MOST_VAL_SHARE)
+
+
+def _shape(images: ImageSet) -> dict[str, int]:
+    """What the data say of the model."""
+    height, width, channels = images.shape
+    if height != width:
+        raise UsageError(f"Pictures must be square, but those of {images.name} are {width}x{height} pixels.")
+    return {"classes": len(images.classes), "channels": channels, "size": height}
 
 
 def _tensors(blueprint: Blueprint, state: State) -> dict[str, Any]:
