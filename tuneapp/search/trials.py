@@ -7,6 +7,7 @@ import numpy as np
 from tuneapp.request import Metric, SchedulerSettings, SearchSettings
 from tuneapp.search.base import Algorithm, Known, Problem, Proposal, Search
 from tuneapp.search.bayes import Bayes
+from tuneapp.search.cells import Cells
 from tuneapp.search.sampling import Grid, Points, Random
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import Trial
@@ -84,6 +85,8 @@ def make_search(
     Raises UsageError for `points` without points.
     """
     problem = Problem(space, metric, settings, scheduler)
+    if settings.algorithm == "cells":
+        return Cells(problem)
     lag = in_flight - 1 if settings.lag is None else settings.lag
     return TrialSearch(problem, SEARCHES[settings.algorithm](problem), lag)
 

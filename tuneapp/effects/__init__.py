@@ -1,0 +1,31 @@
+"""What a hyperparameter does: a plan of cells, each run on the same seeds, so that differences are paired."""
+
+from tuneapp.effects.plan import (
+    Asked,
+    Cell,
+    Claim,
+    Plan,
+    Section,
+    Table,
+    combinations,
+    key,
+    make_plan,
+    plan_of,
+    runs_of,
+    winner,
+)
+
+__all__ = [
+    "Asked",
+    "Cell",
+    "Claim",
+    "Plan",
+    "Section",
+    "Table",
+    "combinations",
+    "key",
+    "make_plan",
+    "plan_of",
+    "runs_of",
+    "winner",
+]

@@ -1,0 +1,391 @@
+"""Which configs a study of effects runs: tables of one or two hyperparameters around a base.
+
+A cell is a config; every cell is run once with each seed of the plan. Plans are plain data, kept in
+`SearchSettings.plan`, so that a resumed run and its report know what was meant.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from tuneapp.errors import UsageError
+from tuneapp.request import Config, Metric, Request
+from tuneapp.spaces import SearchSpace, SpaceError
+from tuneapp.spaces.base import known_keys
+from tuneapp.studies import Trial
+
+COUNT = 3  # values of a numeric domain, where none are given
+MOST_TRIALS = 10_000
+OF = ("final", "best", "mean")  # which number of a curve a claim is about
+SIDES = ("more", "less", "alike")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One config of a table, known there by the values of what is varied."""
+
+    values: tuple[Any, ...]  # in the order of Table.vary
+    config: Config  # complete
+
+
+@dataclass(frozen=True)
+class Table:
+    """One hyperparameter varied alone, or two together."""
+
+    vary: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    base: Config  # complete; all but what is varied is as here
+
+    @property
+    def title(self) -> str:
+        return " x ".join(self.vary)
+
+    @property
+    def slug(self) -> str:
+        """For the names of files and anchors."""
+        return "-x-".join(self.vary)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a study says: every config of `more` has more of the metric than every one of `less`, or all of
+    `alike` differ by less than `within`."""
+
+    says: str
+    metric: str = "val_accuracy"  # or `gap`, val_loss - train_loss
+    of: str = "final"  # one of OF
+    more: tuple[Config, ...] = ()
+    less: tuple[Config, ...] = ()
+    alike: tuple[Config, ...] = ()
+    within: float = 0.02
+
+
+@dataclass(frozen=True)
+class Plan:
+    tables: tuple[Table, ...]
+    seeds: tuple[int, ...]
+    combine: bool = False  # also run the combination of the single winners
+    named: dict[str, Config] = field(default_factory=dict)  # further combinations, by their names
+    claims: tuple[Claim, ...] = ()
+    scale: str = ""  # what was made smaller than the study's own, in words
+
+    @property
+    def configs(self) -> list[Config]:
+        """Every cell and named combination once, in the order of running."""
+        found = {key(cell.config): cell.config for table in self.tables for cell in table.cells}
+        found |= {key(config): config for config in self.named.values() if key(config) not in found}
+        return list(found.values())
+
+    @property
+    def most_trials(self) -> int:
+        """With all combinations that `combine` may add."""
+        return len(self.seeds) * (len(self.configs) + (len(_groups(self)) if self.combine else 0))
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Plan":
+        tables = tuple(
+            Table(
+                tuple(table["vary"]),
+                tuple(Cell(tuple(cell["values"]), cell["config"]) for cell in table["cells"]),
+                table["base"],
+            )
+            for table in data["tables"]
+        )
+        claims = tuple(_claim_from_json(claim) for claim in data.get("claims", []))
+        return cls(
+            tables,
+            tuple(data["seeds"]),
+            data.get("combine", False),
+            data.get("named", {}),
+            claims,
+            data.get("scale", ""),
+        )
+
+
+def _claim_from_json(data: Mapping[str, Any]) -> Claim:
+    sides = {side: tuple(data.get(side, ())) for side in SIDES}
+    return Claim(**{**data, **sides})
+
+
+def plan_of(request: Request) -> Plan | None:
+    """The request's plan, where it is a study of effects."""
+    return None if request.search.plan is None else Plan.from_json(request.search.plan)
+
+
+def key(config: Config) -> str:
+    """Equal for equal configs, before and after a journey through JSON; 1 and 1.0 are equal."""
+    plain = {name: float(value) if type(value) is int else value for name, value in config.items()}
+    return json.dumps(plain, sort_keys=True)
+
+
+def runs_of(trials: Iterable[Trial]) -> dict[str, dict[int, Trial]]:
+    """key of a config -> seed -> its trial; of two with the same seed the later counts."""
+    found: dict[str, dict[int, Trial]] = {}
+    for trial in trials:
+        found.setdefault(key(trial.config), {})[trial.seed] = trial
+    return found
+
+
+def winner(
+    table: Table, runs: Mapping[str, Mapping[int, Trial]], metric: Metric, seeds: Sequence[int]
+) -> Cell | None:
+    """The cell with the best mean of the metric's last value over all seeds; the earlier at a tie.
+
+    A cell one of whose seeds diverged, failed or was not run is left out: it is not to be recommended.
+    """
+    best: tuple[float, Cell] | None = None
+    for cell in table.cells:
+        trials = runs.get(key(cell.config), {})
+        values = [
+            value
+            for seed in seeds
+            if seed in trials
+            and trials[seed].succeeded
+            and (value := trials[seed].value(metric.name)) is not None
+        ]
+        if len(values) == len(seeds):
+            score = metric.score(fmean(values))
+            if best is None or score > best[0]:
+                best = (score, cell)
+    return None if best is None else best[1]
+
+
+def combinations(plan: Plan, space: SearchSpace, trials: Sequence[Trial], metric: Metric) -> list[Config]:
+    """The single winners put together, one config for each base that two or more tables share."""
+    runs = runs_of(trials)
+    found = []
+    for tables in _groups(plan):
+        winners = [winner(table, runs, metric, plan.seeds) for table in tables]
+        if all(cell is not None for cell in winners):
+            chosen = {
+                table.vary[0]: cell.values[0]
+                for table, cell in zip(tables, winners, strict=True)
+                if cell is not None
+            }
+            found.append(_complete(space, chosen, tables[0].base))
+    return found
+
+
+def _groups(plan: Plan) -> list[list[Table]]:
+    """Tables of one hyperparameter that share a base, where there are several."""
+    groups: dict[str, list[Table]] = {}
+    for table in plan.tables:
+        if len(table.vary) == 1:
+            groups.setdefault(key(table.base), []).append(table)
+    return [tables for tables in groups.values() if len(tables) > 1]
+
+
+# -- from what was asked to a plan
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A table as a user asks for it."""
+
+    vary: tuple[str, ...]
+    values: dict[str, list[Any]] = field(default_factory=dict)  # what is missing comes from the space
+    base: Config = field(default_factory=dict)  # where it differs from the plan's base
+
+
+@dataclass(frozen=True)
+class Section:
+    """`effects` of a search-space file: a study's own tables, and what it claims."""
+
+    tables: tuple[Asked, ...] = ()
+    seeds: int = 3
+    combine: bool = False
+    combinations: dict[str, Config] = field(default_factory=dict)  # name -> what differs from the base
+    claims: tuple[dict[str, Any], ...] = ()
+    words: dict[str, Any] = field(default_factory=dict)  # of the study's file names -> a config, or a name
+    examples: int | None = None  # that the study trained with; None: all
+
+    @classmethod
+    def read(cls, data: Any) -> "Section":
+        """Raises SpaceError, with its path, for anything that could not be meant."""
+        _mapping(data, "effects")
+        known_keys(data, cls.__dataclass_fields__, "`effects`")
+        tables = []
+        for i, item in enumerate(_list(data.get("tables", []), "effects", "tables")):
+            at = ("effects", "tables", i)
+            _mapping(item, *at)
+            known_keys(item, ("vary", "values", "base"), "a table of effects")
+            vary = item.get("vary")
+            vary = [vary] if isinstance(vary, str) else _list(vary, *at, "vary")
+            values = item.get("values", {})
+            if isinstance(values, list) and len(vary) == 1:
+                values = {vary[0]: values}
+            for name, listed in _mapping(values, *at, "values").items():
+                _list(listed, *at, "values", name)
+            tables.append(Asked(tuple(vary), dict(values), dict(_mapping(item.get("base", {}), *at, "base"))))
+        claims = []
+        for i, item in enumerate(_list(data.get("claims", []), "effects", "claims")):
+            at = ("effects", "claims", i)
+            _mapping(item, *at)
+            known_keys(item, Claim.__dataclass_fields__, "a claim")
+            if "says" not in item or ("alike" in item) == ("more" in item and "less" in item):
+                raise SpaceError("must have `says`, and either `more` and `less` or `alike`.", *at)
+            if item.get("of", "final") not in OF:
+                raise SpaceError(f"must be one of {', '.join(OF)}, but got {item['of']!r}.", *at, "of")
+            claims.append(dict(item))
+        for name, config in _mapping(data.get("combinations", {}), "effects", "combinations").items():
+            _mapping(config, "effects", "combinations", name)
+        seeds = data.get("seeds", 3)
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise SpaceError(f"must be a whole number from 1, but got {seeds!r}.", "effects", "seeds")
+        return cls(
+            tuple(tables),
+            seeds,
+            bool(data.get("combine", False)),
+            dict(data.get("combinations", {})),
+            tuple(claims),
+            dict(_mapping(data.get("words", {}), "effects", "words")),
+            data.get("examples"),
+        )
+
+
+def make_plan(
+    space: SearchSpace,
+    asked: Sequence[Asked],
+    *,
+    seeds: Sequence[int],
+    combine: bool = False,
+    named: Mapping[str, Config] | None = None,
+    claims: Sequence[Mapping[str, Any]] = (),
+    scale: str = "",
+) -> tuple[Plan, SearchSpace]:
+    """The plan, and the space narrowed to what it varies.
+
+    The base is the space's first point, its gaps filled with the middle of each domain. Values given may lie
+    outside their domain. Raises UsageError for names that are not there, for fewer than two values, for a
+    hyperparameter that is inactive in its base.
+    """
+    if not asked:
+        raise UsageError(
+            "`tuneapp effects` needs at least one hyperparameter to vary, as in `tuneapp effects digits lr`."
+        )
+    values = [{name: _values(space, table, name) for name in _checked(space, table)} for table in asked]
+    middle = np.full(len(space.searched), 0.5)
+    base = space.complete(space.points[0] if space.points else {}, middle)
+    wide = space
+    for name in dict.fromkeys(name for table in values for name in table):
+        union = [value for table in values for value in table.get(name, [])]
+        union += [config[name] for config in _mentions(named, claims) if name in config]
+        union += [table.base[name] for table in asked if name in table.base]
+        wide = wide.replace(name, _choices([*union, *([base[name]] if name in base else [])]))
+    bases = [_complete(wide, table.base, base) for table in asked]
+    tables = tuple(
+        Table(
+            table.vary,
+            tuple(
+                Cell(
+                    tuple(one[name] for name in table.vary),
+                    _complete(wide, {**table.base, **one}, around),
+                )
+                for one in _grid(wide, table.vary, listed)
+            ),
+            around,
+        )
+        for table, listed, around in zip(asked, values, bases, strict=True)
+    )
+    together = {name: _complete(wide, config, base) for name, config in (named or {}).items()}
+    read = tuple(_claim(claim, wide, base, together) for claim in claims)
+    plan = Plan(tables, tuple(seeds), combine, together, read, scale)
+    if plan.most_trials > MOST_TRIALS:
+        raise UsageError(
+            f"A plan must have at most {MOST_TRIALS:,} trials, but this has {plan.most_trials:,}."
+        )
+    return plan, _narrowed(wide, [*plan.configs, *bases])
+
+
+def _checked(space: SearchSpace, table: Asked) -> tuple[str, ...]:
+    if not 1 <= len(set(table.vary)) == len(table.vary) <= 2:
+        raise UsageError(
+            f"One or two different hyperparameters must be varied at a time, not {' x '.join(table.vary)}."
+        )
+    for name in table.vary:
+        if name not in space.hyperparameters:
+            space.replace(name, 0)  # raises the space's own error, with the nearest name
+    return table.vary
+
+
+def _values(space: SearchSpace, table: Asked, name: str) -> list[Any]:
+    domain = space.hyperparameters[name]
+    found = table.values.get(name)
+    if found is None:
+        listed = getattr(domain, "values", None)
+        if listed is None:
+            raise UsageError(f"`{name}` has one value in this space; give more, as in --values {name}=1,2,3.")
+        found = listed(COUNT)
+    if len({json.dumps(value) for value in found}) < max(2, len(found)):
+        raise UsageError(f"`{name}` must have two or more different values, but got {found}.")
+    return list(found)
+
+
+def _choices(union: Sequence[Any]) -> dict[str, Any]:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in union)
+    distinct = list(dict.fromkeys(union))
+    return {
+        "type": "ordinal" if numbers else "categorical",
+        "choices": sorted(distinct) if numbers else distinct,
+    }
+
+
+def _grid(space: SearchSpace, vary: Sequence[str], values: Mapping[str, list[Any]]) -> list[Config]:
+    read = [[space.hyperparameters[name].check(name, value) for value in values[name]] for name in vary]
+    return [dict(zip(vary, combination, strict=True)) for combination in product(*read)]
+
+
+def _complete(space: SearchSpace, changes: Mapping[str, Any], base: Config) -> Config:
+    """The base with some values changed; what follows from them, conditions and derived ones, follows."""
+    point = np.nan_to_num(space.encode({n: v for n, v in base.items() if n in space.searched}), nan=0.5)
+    return space.complete(dict(changes), point)
+
+
+def _mentions(named: Mapping[str, Config] | None, claims: Sequence[Mapping[str, Any]]) -> list[Config]:
+    sides = [side for claim in claims for kind in SIDES for side in claim.get(kind, [])]
+    return [*(named or {}).values(), *(side for side in sides if isinstance(side, dict))]
+
+
+def _claim(data: Mapping[str, Any], space: SearchSpace, base: Config, named: Mapping[str, Config]) -> Claim:
+    """The claim with its configs complete: each side lists changes to the base, or names of combinations."""
+    sides: dict[str, tuple[Config, ...]] = {}
+    for kind in SIDES:
+        configs = []
+        for side in data.get(kind, []):
+            if isinstance(side, str) and side not in named:
+                raise UsageError(
+                    f"A claim names the combination '{side}', but there is {', '.join(named) or 'none'}."
+                )
+            configs.append(named[side] if isinstance(side, str) else _complete(space, side, base))
+        sides[kind] = tuple(configs)
+    return Claim(**{**data, **sides})
+
+
+def _narrowed(space: SearchSpace, configs: Sequence[Config]) -> SearchSpace:
+    """What is the same in all configs is fixed."""
+    for name in space.searched:
+        seen = {json.dumps(config[name]): config[name] for config in configs if name in config}
+        if len(seen) == 1:
+            space = space.replace(name, next(iter(seen.values())))
+    return SearchSpace(space.hyperparameters)
+
+
+def _mapping(data: Any, *at: str | int) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise SpaceError(f"must map keys to values, but got {data!r:.60}.", *at)
+    return data
+
+
+def _list(data: Any, *at: str | int) -> list[Any]:
+    if not isinstance(data, list):
+        raise SpaceError(f"must be a list, but got {data!r:.60}.", *at)
+    return data

@@ -1,0 +1,56 @@
+"""One hyperparameter at a time: the cells of a plan, every one on every seed."""
+
+from tuneapp import effects
+from tuneapp.errors import UsageError
+from tuneapp.request import Config
+from tuneapp.search.base import Problem, Proposal
+from tuneapp.studies import Trial
+
+
+class Cells:
+    """All cells with the first seed, then all with the second: an interrupted study has whole tables.
+
+    Where the plan combines, the single winners are put together once every cell is over.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        if problem.settings.plan is None:
+            raise UsageError("The search `cells` runs the plan of `tuneapp effects`; use that command.")
+        self._problem = problem
+        self._plan = effects.Plan.from_json(problem.settings.plan)
+        self._planned = [(config, seed) for seed in self._plan.seeds for config in self._plan.configs]
+        self._trials: dict[int, Trial] = {}
+
+    def tell(self, trial: Trial) -> None:
+        self._trials[trial.number] = trial
+
+    def ask(self) -> Proposal | None:
+        number = len(self._trials)
+        if number < len(self._planned):
+            config, seed = self._planned[number]
+            return Proposal(config, "cell", seed)
+        more = self._combined()
+        if more is None or number >= len(self._planned) + len(more):
+            return None
+        config, seed = more[number - len(self._planned)]
+        return Proposal(config, "combination", seed)
+
+    @property
+    def exhausted(self) -> bool:
+        number = len(self._trials)
+        if number < len(self._planned):
+            return False
+        more = self._combined()
+        return more is not None and number >= len(self._planned) + len(more)
+
+    def _combined(self) -> list[tuple[Config, int]] | None:
+        """What `combine` adds; None while a cell still runs."""
+        if not self._plan.combine:
+            return []
+        trials = [self._trials[number] for number in range(len(self._planned))]
+        if not all(trial.over for trial in trials):
+            return None
+        run = {effects.key(config) for config in self._plan.configs}
+        found = effects.combinations(self._plan, self._problem.space, trials, self._problem.metric)
+        new = [config for config in found if effects.key(config) not in run]
+        return [(config, seed) for seed in self._plan.seeds for config in new]
