@@ -14,11 +14,10 @@ standard deviation of 5 epochs:
 
     python benchmarks/batches.py --epochs 5     (data: $TUNEAPP_DATA)
 
-CPU time. All crop by an eighth of a side, flip (not MNIST), normalise, and give float32 batches of 128, on one
-thread.
-padded: the set copied once, padded, in both orientations, then windows gathered from the copy. tutorial:
-torchvision's transforms of PIL pictures in a DataLoader without workers. Memory is what the process holds for
-itself alone (RssAnon) after the epochs, above what it held before.
+CPU time. All crop by an eighth of a side, flip (not MNIST), normalise, and give float32 batches of 128, on
+one thread. padded: the set copied once, padded, in both orientations, then windows gathered from the copy.
+tutorial: torchvision's transforms of PIL pictures in a DataLoader without workers. Memory is what the process
+holds for itself alone (RssAnon) after the epochs, above what it held before.
 """
 
 import argparse

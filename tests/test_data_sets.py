@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuneapp import data
+from tuneapp.data import datasets
 from tuneapp.data.image_sets import ARRAYS, ImageSet, data_folder, making, write
 from tuneapp.errors import TuneappError, UnknownName, UsageError
 
@@ -76,6 +77,22 @@ def test_digits_need_no_data_dir_and_never_change(tmp_path):
     assert set(np.bincount(digits.test_labels)) <= {34, 35, 36, 37}
     assert digits.checksum.startswith("0f07a17b")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_digits_are_those_of_scikit_learn_read_either_way(monkeypatch):
+    from sklearn.datasets import load_digits
+
+    read = datasets.digits()
+    monkeypatch.setattr(datasets, "DIGITS_FILE", "not here")
+    loaded = datasets.digits()
+    assert read.checksum == loaded.checksum
+    pixels = np.concatenate([read.train_images, read.test_images]).astype(float) / 255 * 16
+    assert sorted(map(tuple, pixels.round().reshape(-1, 64))) == sorted(map(tuple, load_digits().data))
+
+
+def test_digits_are_loaded_without_importing_scikit_learn():
+    code = "import sys; from tuneapp import data; data.load('digits'); print('sklearn' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
 def test_the_data_dir_is_the_argument_else_the_variable_else_the_cache(tmp_path, monkeypatch):
@@ -274,6 +291,7 @@ import os, signal, sys, time
 from pathlib import Path
 import numpy as np
 from tuneapp import data
+from tuneapp.data import datasets
 from tuneapp.data import datasets, image_sets
 
 data_dir = Path(sys.argv[1])
