@@ -14,7 +14,7 @@ def run(
     run_directory: "RunDirectory",
     watchers: "list[Watcher] | None" = None,
     loggers: list[str] | None = None,
-    dashboard: bool = False,
+    dashboard: bool | None = False,
     listeners: "list[Listener] | None" = None,
     function: bytes | None = None,
     tell: Callable[[str], None] = lambda line: None,

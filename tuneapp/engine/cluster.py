@@ -1,22 +1,32 @@
 """Ray itself: started quietly on this machine, or joined; what it can serve is checked before anything runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ray
 
+from tuneapp.engine import dashboard as dashboards
 from tuneapp.engine.machine import check, refuse_unless_served
 from tuneapp.errors import TuneappError
 from tuneapp.request import Resources
 
 
 @contextmanager
-def connected(resources: Resources, dashboard: bool = False) -> Iterator[dict[str, float]]:
-    """A running Ray; yields what it has, {"CPU": …, "GPU": …}. What this started, it ends."""
+def connected(
+    resources: Resources, dashboard: bool | None = False, tell: Callable[[str], None] = lambda line: None
+) -> Iterator[dict[str, float]]:
+    """A running Ray; yields what it has, {"CPU": …, "GPU": …}. What this started, it ends.
+
+    dashboard: None starts it where its extra is installed; `tell` is told where it is.
+    """
     check(resources)
+    with_dashboard = dashboards.wanted(dashboard)
     started_here = not ray.is_initialized()
     if started_here:
-        _start(resources, dashboard)
+        url = _start(resources, with_dashboard)
+        dashboards.protect_token()
+        if with_dashboard and url:
+            tell(dashboards.announcement(url))
     try:
         have = {key: float(ray.cluster_resources().get(key, 0)) for key in ("CPU", "GPU")}
         refuse_unless_served(resources, have, "the cluster")
@@ -26,21 +36,24 @@ def connected(resources: Resources, dashboard: bool = False) -> Iterator[dict[st
             ray.shutdown()
 
 
-def _start(resources: Resources, dashboard: bool) -> None:
+def _start(resources: Resources, dashboard: bool) -> str:
+    """Start or join Ray; returns the dashboard's host and port, or nothing."""
     try:
         if resources.address is None:
-            ray.init(
+            context = ray.init(
                 address="local",  # never join somebody's cluster by chance
                 include_dashboard=dashboard,
+                dashboard_host="127.0.0.1",
                 log_to_driver=False,
                 logging_level="CRITICAL",
-                _node_ip_address="127.0.0.1",  # or Ray's services listen on every interface
+                _node_ip_address="127.0.0.1",  # the address it gives out stays good when the network changes
             )
         else:
-            ray.init(address=resources.address, log_to_driver=False, logging_level="CRITICAL")
+            context = ray.init(address=resources.address, log_to_driver=False, logging_level="CRITICAL")
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TuneappError(
-            f"Ray could not be {'started' if resources.address is None else 'reached'}: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; check --address, free memory "
-            "and /dev/shm."
+            f"Ray could not be {'started' if resources.address is None else 'reached'}: {reason}; check "
+            "--address, free memory and /dev/shm."
         ) from error
+    return str(context.dashboard_url or "")

@@ -15,6 +15,7 @@ from tuneapp.studies import State, Study, Trial
 
 BARS = "▁▂▃▄▅▆▇█"
 SHOWN = 6  # curves in the live table
+CURVE = 16  # iterations that a sparkline shows
 REFRESH = 0.5  # seconds
 
 
@@ -92,7 +93,7 @@ def live_table(study: Study, seconds: float, over_at_start: int) -> Group:
             trial.state.value,
             "" if value is None else f"{value:.4g}",
             sparkline([value for _, value in trial.curve(study.metric.name)]),
-            short_config(trial),
+            short_config(study, trial),
             style=style,
         )
     rate = sum(
@@ -108,7 +109,7 @@ def live_table(study: Study, seconds: float, over_at_start: int) -> Group:
     return Group(head, ProgressBar(total=samples, completed=over), table, Text(" · ".join(foot), "dim"))
 
 
-def sparkline(values: list[float], width: int = 16) -> str:
+def sparkline(values: list[float], width: int = CURVE) -> str:
     """The last `width` values as bars between their least and their greatest."""
     values = [value for value in values if value == value and abs(value) != float("inf")][-width:]
     if not values:
@@ -117,10 +118,13 @@ def sparkline(values: list[float], width: int = 16) -> str:
     return "".join(BARS[round((value - low) / span * 7) if span else 3] for value in values)
 
 
-def short_config(trial: Trial) -> str:
+def short_config(study: Study, trial: Trial) -> str:
+    """What is searched of a config; what is fixed is in the run's files."""
+    space = study.request.space.get("hyperparameters", {})
     return " ".join(
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in trial.config.items()
+        if isinstance(space.get(name), dict)
     )
 
 

@@ -28,7 +28,7 @@ def run(
     run_directory: RunDirectory,
     watchers: list[Watcher] | None = None,
     loggers: list[str] | None = None,
-    dashboard: bool = False,
+    dashboard: bool | None = False,
     listeners: list[Listener] | None = None,
     function: bytes | None = None,
     tell: Callable[[str], None] = lambda line: None,
@@ -36,13 +36,14 @@ def run(
     """Run all trials that the request asks for and the record does not hold yet; returns the study.
 
     listeners are called after the end of each trial; `function` is the objective of a task that was passed by
-    value, pickled; `tell` takes what the user should hear. A study whose trials are not all over was interrupted; calling this again goes on. Raises UsageError where
-    the cluster can't serve a trial, TuneappError where Ray breaks down again and again.
+    value, pickled; `tell` takes what the user should hear. A study whose trials are not all over was
+    interrupted; calling this again goes on. Raises UsageError where the cluster can't serve a trial,
+    TuneappError where Ray breaks down again and again.
     """
     study = run_directory.read()
     resources = study.request.resources
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what went wrong is in our record
-    with run_directory.lock(), cluster.connected(resources, dashboard) as have:
+    with run_directory.lock(), cluster.connected(resources, dashboard, tell) as have:
         run_directory.mend()
         callbacks = build_loggers(loggers or [], run_directory.path)
         at_once = machine.concurrency(resources, have)
