@@ -156,6 +156,13 @@ def test_a_broken_file_is_named_with_its_fault_and_the_remedy(tmp_path, array, c
     assert caught.value.exit_code == 1
 
 
+def test_a_broken_set_that_was_downloaded_can_be_downloaded_again(tmp_path):
+    folder = stored(tmp_path, some_set("cifar10"))
+    (folder / "test_labels.npy").unlink()
+    with pytest.raises(TuneappError, match=rf"or delete {folder}/meta\.json to have it downloaded again"):
+        data.load("cifar10", tmp_path)
+
+
 def test_a_pickle_in_an_array_is_never_loaded(tmp_path):
     class Trap:
         def __reduce__(self):
@@ -247,7 +254,7 @@ def test_the_list_tells_the_state_of_every_set(tmp_path):
     assert list(rows) == [*data.DATASETS, "broken", "shapes"] == data.names(tmp_path)
     assert rows["digits"].state == "built in"
     assert rows["cifar100"].state == "not downloaded"
-    assert rows["broken"].state.startswith("broken: ")
+    assert rows["broken"].state == "broken: see `tuneapp data verify broken`"
     assert rows["shapes"] == data.Listing("shapes", 20, 4, "8x10x3", 4, "ready", str(tmp_path / "shapes"))
 
 

@@ -46,7 +46,7 @@ class Listing(NamedTuple):
     test: int | str
     size: str  # height x width x channels
     classes: int | str
-    state: str  # built in, ready, not downloaded, or broken: why
+    state: str  # built in, ready, not downloaded, or broken
     where: str
 
 
@@ -77,7 +77,7 @@ def load(name: str, data_dir: Path | None = None) -> ImageSet:
         with making(folder) as scratch:
             if not exists(folder):  # made by another process while this one waited
                 write(replace(built_in.make(scratch), flip=built_in.flip), folder, scratch)
-    return read(folder, flip=built_in is None or built_in.flip)
+    return read(folder, flip=built_in is None or built_in.flip, downloaded=built_in is not None)
 
 
 def names(data_dir: Path | None = None) -> list[str]:
@@ -173,8 +173,8 @@ def _listing(name: str, data_dir: Path | None) -> Listing:
         return Listing(name, "", "", "", "", "not downloaded", "")
     try:
         images = load(name, data_dir)
-    except TuneappError as error:
-        return Listing(name, "", "", "", "", f"broken: {error}", str(folder))
+    except TuneappError:
+        return Listing(name, "", "", "", "", f"broken: see `tuneapp data verify {name}`", str(folder))
     return Listing(
         name=name,
         train=len(images.train_labels),

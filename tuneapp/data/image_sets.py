@@ -78,15 +78,14 @@ def exists(folder: Path) -> bool:
     return (folder / META).is_file()
 
 
-def read(folder: Path, *, flip: bool = True) -> ImageSet:
+def read(folder: Path, *, flip: bool = True, downloaded: bool = False) -> ImageSet:
     """The set in a folder, its pictures memory-mapped; flip holds where meta.json doesn't say.
 
     Raises TuneappError, naming the file and the remedy, where a file is missing, torn or not as laid down.
     """
-    remedy = (
-        f"bring the set in again with `tuneapp data import {folder.name} PATH --overwrite`; a built-in one "
-        f"is downloaded again once {folder / META} is deleted"
-    )
+    remedy = f"bring the set in again with `tuneapp data import {folder.name} PATH --overwrite`"
+    if downloaded:
+        remedy += f", or delete {folder / META} to have it downloaded again"
     meta = read_meta(folder, remedy)
     images = ImageSet(
         name=folder.name,
