@@ -76,15 +76,12 @@ def live_table(study: Study, seconds: float, over_at_start: int) -> Group:
     over = _over(study)
     states = " · ".join(f"{counts[state.value]} {state.value}" for state in State if counts[state.value])
     head = Text.assemble((study.name, "bold"), f"  {over}/{samples} trials: {states or 'none yet'}")
-    table = Table(box=None, padding=(0, 1), show_edge=False)
-    for column, justify in (
-        ("trial", "right"),
-        ("state", "left"),
-        (study.metric.name, "right"),
-        ("", "left"),
-    ):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    table.add_column("config", overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, padding=(0, 1), expand=True)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column(study.metric.name, justify="right", no_wrap=True)
+    table.add_column("curve", no_wrap=True)
+    table.add_column("config", overflow="ellipsis", no_wrap=True, ratio=1)
     for trial in _worth_showing(study):
         value = study.value(trial)
         style = "bold green" if trial is study.best else "" if trial.over else "cyan"

@@ -1,0 +1,87 @@
+"""What a running study shows, in a terminal and in a log."""
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from tuneapp.engine import progress
+from tuneapp.request import Metric, Request, SearchSettings
+from tuneapp.studies import RunDirectory, Study
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    space = {"hyperparameters": {"lr": {"type": "float", "low": 1e-4, "high": 1}, "model": "mlp"}}
+    request = Request("digits", space, Metric("val_accuracy"), search=SearchSettings(samples=4))
+    run = RunDirectory.create(tmp_path, "one", request, {})
+    ends = [("finished", ""), ("diverged", "train_loss is nan in epoch 2"), (None, "")]
+    for number, (end, reason) in enumerate(ends):
+        config = {"lr": 0.1 * (number + 1), "model": "mlp"}
+        run.append("asked", trial=number, config=config, origin="warmup", seed=0)
+        run.append("started", trial=number)
+        for iteration in (1, 2):
+            metrics = {"val_accuracy": 0.25 * iteration, "examples_per_second": 1234.0}
+            run.append("iteration", trial=number, iteration=iteration, metrics=metrics)
+        if end:
+            run.append(end, trial=number, reason=reason)
+    return run
+
+
+def text_of(study: Study, width: int = 100) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(progress.live_table(study, seconds=90, over_at_start=0))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_live_table_shows_states_curves_and_what_varies(run: RunDirectory) -> None:
+    shown = text_of(run.read())
+    assert "2/4 trials" in shown
+    assert "1 running · 1 finished · 1 diverged" in shown
+    assert all(title in shown for title in ("trial", "state", "val_accuracy", "curve", "config"))
+    assert "▁█" in shown
+    assert "lr=0.1" in shown
+    assert "model" not in shown
+    assert "1,234 examples/s" in shown
+    assert "about 1:30 left" in shown
+
+
+def test_a_narrow_terminal_keeps_numbers_and_cuts_the_config(run: RunDirectory) -> None:
+    shown = text_of(run.read(), width=60)
+    assert "finished" in shown
+    assert "0.5" in shown
+    assert all(len(line) <= 60 for line in shown.splitlines())
+
+
+def test_a_log_gets_one_line_for_each_trial_that_ends(run: RunDirectory) -> None:
+    console = Console(file=io.StringIO(), force_terminal=False)
+    with progress.shown(console) as watch:
+        watch(Study(run.read().request))
+        watch(run.read())
+        watch(run.read())
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert lines == [
+        "[2/4] trial 0 finished val_accuracy 0.5 after 2 · best 0.5 (trial 0)",
+        "[2/4] trial 1 diverged val_accuracy 0.5 after 2 train_loss is nan in epoch 2 · best 0.5 (trial 0)",
+    ]
+
+
+def test_quiet_says_nothing(run: RunDirectory) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with progress.shown(console, quiet=True) as watch:
+        watch(run.read())
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=40))
+def test_a_sparkline_has_a_bar_for_each_of_the_last_finite_values(values: list[float]) -> None:
+    finite = [value for value in values if abs(value) != float("inf") and value == value]
+    line = progress.sparkline(values)
+    assert len(line) == min(len(finite), progress.CURVE)
+    assert set(line) <= set(progress.BARS)
