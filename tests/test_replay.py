@@ -1,0 +1,137 @@
+"""ASHA replayed offline: the rule is Ray's, and what-ifs say what it would have done."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from tuneapp.errors import UsageError
+from tuneapp.replay import Curve, Rungs, curves_of_folder, curves_of_study, incumbent, what_if
+from tuneapp.request import Metric, Request
+from tuneapp.studies import State, Study, Trial
+
+
+def curve(name: str, *scores: float) -> Curve:
+    return Curve(name, list(enumerate(scores, start=1)))
+
+
+def test_the_first_to_come_to_a_rung_goes_on_and_the_worse_that_follow_stop():
+    rungs = Rungs(grace=1, reduction=2, max_iterations=4)
+    assert rungs.milestones == [1, 2, 4]
+    assert not rungs.stops("a", 1, 0.5)
+    assert rungs.stops("b", 1, 0.4)
+    assert not rungs.stops("c", 1, 0.6)
+    assert not rungs.stops("c", 1, 0.0)  # it has passed this rung
+
+
+@pytest.mark.ray
+@given(
+    grace=st.integers(1, 4),
+    reduction=st.integers(2, 4),
+    seed=st.integers(0, 10_000),
+)
+def test_the_rule_is_that_of_rays_bracket(grace: int, reduction: int, seed: int):
+    from types import SimpleNamespace
+
+    from ray.tune.schedulers.async_hyperband import _Bracket
+    from ray.tune.schedulers.trial_scheduler import TrialScheduler
+
+    rng = np.random.default_rng(seed)
+    ours, rays = Rungs(grace, reduction, 20), _Bracket(grace, 20, reduction, 0)
+    running = {str(k): 0 for k in range(12)}
+    while running:
+        name = rng.choice(list(running))
+        running[name] += 1
+        score = float(rng.integers(5)) if seed % 2 else float(rng.standard_normal())
+        action = rays.on_result(SimpleNamespace(trial_id=name), running[name], score)
+        stops = ours.stops(name, running[name], score)
+        assert stops == (action == TrialScheduler.STOP)
+        if stops or running[name] == 20:
+            del running[name]
+
+
+def test_a_slow_starter_that_wins_is_kept_by_a_long_grace_only():
+    curves = [
+        curve("slow", 0.1, 0.2, 0.5, 0.9),
+        curve("fast", 0.4, 0.5, 0.5, 0.5),
+        curve("flat", 0.3, 0.3, 0.3, 0.3),
+    ]
+    assert incumbent(curves).name == "slow"
+    short, long = what_if(curves, 1, 2, 4, orders=200), what_if(curves, 3, 2, 4, orders=200)
+    assert short.kept == pytest.approx(1 / 3, abs=0.1)  # only where it comes first
+    assert long.kept == 1.0
+    assert long.used > short.used
+    assert short.kept_as_run
+    assert "flat" in short.stopped
+
+
+def test_only_a_whole_curve_can_win():
+    curves = [curve("whole", 0.1, 0.2, 0.3), curve("stopped", 0.9)]
+    assert incumbent(curves).name == "whole"
+
+
+@given(
+    st.lists(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), min_size=1, max_size=8),
+    st.integers(1, 8),
+)
+def test_no_setting_uses_more_than_is_known_or_less_than_its_grace(scores: list[list[float]], grace: int):
+    curves = [curve(str(k), *values) for k, values in enumerate(scores)]
+    found = what_if(curves, grace, 3, 8, orders=5)
+    assert 0 <= found.kept <= 1
+    assert grace / 8 <= found.used <= 1
+    assert all(grace <= at < 8 for at in found.stopped.values())
+
+
+def test_no_grace_beyond_the_longest_trial_and_no_replay_of_nothing():
+    with pytest.raises(UsageError, match="at most 2"):
+        what_if([curve("a", 0.1, 0.2)], 3, 2, 2)
+    with pytest.raises(UsageError, match="at least one trial"):
+        what_if([], 1, 2, 2)
+
+
+def test_curves_of_a_study_are_scores_and_leave_out_what_never_reported():
+    study = Study(Request("task", {"hyperparameters": {}}, Metric("loss", "min")))
+    for number, losses in enumerate([[0.9, 0.5], [0.8, float("nan")], []]):
+        history = [{"iteration": k + 1, "loss": loss} for k, loss in enumerate(losses)]
+        study.trials.append(Trial(number, {}, "random", 0, State.FINISHED, history))
+    assert curves_of_study(study) == [Curve("0", [(1, -0.9), (2, -0.5)]), Curve("1", [(1, -0.8)])]
+
+
+def write(folder: Path, name: str, accuracies: list[float], first: int = 0) -> None:
+    rows = [f"{first + k}, {accuracy}" for k, accuracy in enumerate(accuracies)]
+    (folder / f"{name}.csv").write_text("Epoch, Valid Accuracy\n" + "\n".join(rows) + "\n")
+
+
+def test_a_folder_of_csv_curves_is_read_whether_epochs_count_from_zero_or_one(tmp_path: Path):
+    write(tmp_path, "a", [10.0, 20.0])
+    write(tmp_path, "b", [15.0, 12.0], first=1)
+    a, b = curves_of_folder(tmp_path, Metric("Valid Accuracy"))
+    assert a == Curve("a", [(1, 10.0), (2, 20.0)])
+    assert b == Curve("b", [(1, 15.0), (2, 12.0)])
+
+
+def test_csv_curves_name_what_is_wrong_with_them(tmp_path: Path):
+    with pytest.raises(UsageError, match="holds none"):
+        curves_of_folder(tmp_path, Metric("Valid Accuracy"))
+    write(tmp_path, "a", [10.0])
+    with pytest.raises(UsageError, match="Did you mean 'Valid Accuracy'"):
+        curves_of_folder(tmp_path, Metric("Valid Acuracy"))
+    (tmp_path / "b.csv").write_text("Epoch, Valid Accuracy\n1, high\n")
+    with pytest.raises(UsageError, match="must hold numbers"):
+        curves_of_folder(tmp_path, Metric("Valid Accuracy"))
+
+
+def test_the_command_replays_a_folder_of_curves(tmp_path: Path):
+    from tuneapp.cli import app
+
+    write(tmp_path, "slow", [1.0, 2.0, 5.0, 9.0])
+    write(tmp_path, "fast", [4.0, 5.0, 5.0, 5.0])
+    arguments = ["replay", str(tmp_path), "--metric", "Valid Accuracy", "--grace", "1,3", "--reduction", "2"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "the winner is slow" in " ".join(result.output.split())
+    wrong = CliRunner().invoke(app, [*arguments, "--reduction", "1"])
+    assert wrong.exit_code == 2

@@ -1,0 +1,169 @@
+"""What other settings of ASHA would have done to trials whose curves are known.
+
+The rule is that of Ray's scheduler, in plain Python so that a hundred thousand decisions take a second; a test
+holds it equal to Ray's own bracket.
+"""
+
+import csv
+import math
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tuneapp.errors import UsageError, nearest
+from tuneapp.request import Metric
+from tuneapp.studies import Study
+
+
+class Rungs:
+    """ASHA that stops and never promotes, as Ray runs it (Li et al., 2020; `AsyncHyperBandScheduler`).
+
+    Rungs stand at grace, grace * reduction, … up to max_iterations. A trial that comes to one is stopped
+    where its score is below the best 1 / reduction of those before it; the first one to come goes on.
+    """
+
+    def __init__(self, grace: int, reduction: int, max_iterations: int) -> None:
+        self.keep = 1 / reduction
+        count = int(np.log(max_iterations / grace) / np.log(reduction) + 1)
+        self.milestones = [grace * reduction**k for k in range(count)]
+        self._scores: list[list[float]] = [[] for _ in self.milestones]
+        self._passed: dict[str, int] = {}  # name -> rungs it came to
+
+    def stops(self, name: str, iteration: int, score: float) -> bool:
+        """Whether a trial that reports `score` (higher is better) after `iteration` is stopped."""
+        level = sum(milestone <= iteration for milestone in self.milestones) - 1
+        if level < self._passed.get(name, 0):
+            return False
+        self._passed[name] = level + 1
+        scores = self._scores[level]
+        stop = bool(scores) and score < _quantile(scores, 1 - self.keep)
+        insort(scores, score)
+        return stop
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A trial's scores (higher is better) after its iterations, in order."""
+
+    name: str
+    points: list[tuple[int, float]]
+
+    @property
+    def final(self) -> float:
+        return self.points[-1][1]
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """What ASHA with this grace and reduction would have done, over arrival orders."""
+
+    grace: int
+    reduction: int
+    kept: float  # share of the orders in which the winner runs to its end
+    used: float  # iterations run, as a share of all that are known; a mean over the orders
+    stopped: dict[str, int] = field(
+        default_factory=dict
+    )  # name -> iteration at which it ends in the run's own order
+    kept_as_run: bool = True  # whether the winner runs to its end in the run's own order
+
+
+def what_if(
+    curves: Sequence[Curve], grace: int, reduction: int, max_iterations: int, orders: int = 400, seed: int = 0
+) -> WhatIf:
+    """Replay the curves in their own order and in `orders` random ones.
+
+    The winner is the curve with the highest last score among the longest ones: a trial that was stopped early
+    never shows what it could have become, so a run without early stopping tells most.
+    """
+    if not curves:
+        raise UsageError("A replay needs at least one trial with results, but there is none.")
+    if grace > max_iterations:
+        raise UsageError(
+            f"Grace must be at most {max_iterations} iterations, the longest trial, but got {grace}."
+        )
+    winner = incumbent(curves)
+    rng = np.random.default_rng(seed)
+    as_run = _ends(curves, grace, reduction, max_iterations)
+    kept, used = 0, 0
+    for _ in range(orders):
+        ends = _ends([curves[k] for k in rng.permutation(len(curves))], grace, reduction, max_iterations)
+        kept += winner.name not in ends
+        used += sum(ends.get(curve.name, curve.points[-1][0]) for curve in curves)
+    known = sum(curve.points[-1][0] for curve in curves)
+    return WhatIf(grace, reduction, kept / orders, used / orders / known, as_run, winner.name not in as_run)
+
+
+def incumbent(curves: Sequence[Curve]) -> Curve:
+    """The winner that a setting should keep."""
+    longest = max(curve.points[-1][0] for curve in curves)
+    return max((curve for curve in curves if curve.points[-1][0] == longest), key=lambda curve: curve.final)
+
+
+def _ends(curves: Iterable[Curve], grace: int, reduction: int, max_iterations: int) -> dict[str, int]:
+    """name -> iteration at which it is stopped.
+
+    In turn or side by side is all one: what counts is the order in which trials come to a rung.
+    """
+    rungs = Rungs(grace, reduction, max_iterations)
+    milestones = set(rungs.milestones)
+    ends = {}
+    for curve in curves:
+        last = curve.points[-1][0]
+        for iteration, score in curve.points:
+            if iteration in milestones and rungs.stops(curve.name, iteration, score) and iteration < last:
+                ends[curve.name] = iteration
+                break
+    return ends
+
+
+def curves_of_study(study: Study) -> list[Curve]:
+    """The curves of all trials that reported the metric, diverged ones as far as they came."""
+    curves = []
+    for trial in study.trials:
+        points = [
+            (i, study.metric.score(value))
+            for i, value in trial.curve(study.metric.name)
+            if math.isfinite(value)
+        ]
+        if points:
+            curves.append(Curve(str(trial.number), points))
+    return curves
+
+
+def curves_of_folder(folder: Path, metric: Metric) -> list[Curve]:
+    """One curve a CSV file: a row an iteration, the metric a column, the iterations in the first column.
+
+    Raises UsageError where there is no such file or column, or where a value is no number.
+    """
+    files = sorted(folder.glob("*.csv"))
+    if not files:
+        raise UsageError(f"{folder} must hold CSV files, one a trial, but holds none.")
+    curves = []
+    for file in files:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.DictReader(lines, skipinitialspace=True))
+        columns = list(rows[0]) if rows else []
+        if metric.name not in columns:
+            raise UsageError(
+                f"{file.name} must have a column '{metric.name}', but has {', '.join(columns) or 'no rows'}; "
+                f"name one with --metric.{nearest(metric.name, columns)}"
+            )
+        try:
+            points = [(int(float(row[columns[0]])), metric.score(float(row[metric.name]))) for row in rows]
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{file.name} must hold numbers in '{metric.name}', but {error}.") from None
+        first = points[0][0]
+        curves.append(Curve(file.stem, [(i - first + 1, s) for i, s in points if math.isfinite(s)]))
+    return curves
+
+
+def _quantile(ordered: list[float], q: float) -> float:
+    """numpy's linear one, to the bit, of a list that is sorted already."""
+    position = q * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    share, gap = position - below, ordered[above] - ordered[below]
+    return ordered[above] - gap * (1 - share) if share >= 0.5 else ordered[below] + gap * share
