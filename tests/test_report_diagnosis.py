@@ -166,7 +166,7 @@ def test_a_value_that_lost_a_seed_is_never_best() -> None:
 def test_the_best_of_a_loss_is_the_lowest() -> None:
     runs = [run(value, seed, val_loss=[end]) for value, end in (("a", 2.0), ("b", 1.0)) for seed in (0, 1)]
     assert ranked(runs, Metric("val_loss", "min")) == ["b", "a"]
-    assert differences(runs, Metric("val_loss", "min"))[0].mean == -1.0
+    assert differences(runs, Metric("val_loss", "min"))[0].mean == 1.0
 
 
 @pytest.mark.parametrize("kind", RULES)

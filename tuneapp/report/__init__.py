@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
+from tuneapp.report import effects
 from tuneapp.report.page import render
 from tuneapp.report.plots import PLOTS, draw_all
-from tuneapp.report.tables import summary, trials_frame
-from tuneapp.studies import RunDirectory
+from tuneapp.report.tables import study_summary, trials_frame
+from tuneapp.studies import RunDirectory, Study
 
 __all__ = ["PLOTS", "summary", "trials_frame", "write"]
+
+
+def summary(study: Study) -> str:
+    """What came out, for a terminal of 100 columns; of a study of effects what each of its tables says."""
+    told = study_summary(study)
+    return f"{told}\n\n{effects.words(study)}" if effects.is_effects(study) else told
 
 
 def write(run: RunDirectory, pictures: bool = True) -> Path:
@@ -19,6 +26,9 @@ def write(run: RunDirectory, pictures: bool = True) -> Path:
     _replace(run.path / "trials.csv", trials_frame(study).to_csv(index=False))
     if pictures:
         draw_all(study, run.path / "plots")
+        if effects.is_effects(study):
+            effects.draw(study, run.path / "plots")
+            effects.write_json(study, run.path / "effects.json")
     return _replace(run.path / "report.html", render(study))
 
 

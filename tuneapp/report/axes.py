@@ -101,9 +101,13 @@ class Axis:
 
 
 def axes(study: Study) -> list[Axis]:
-    """The searched hyperparameters in the order of the space; those that vary, where there is no space."""
+    """The searched hyperparameters in the order of the space; those that vary, where there is no space.
+
+    Those of another model than the one that was tuned were active in no trial, and are left out.
+    """
     specs = study.request.space.get("hyperparameters", {})
     names = [name for name, spec in specs.items() if _is_searched(spec)]
+    names = [name for name in names if not study.trials or _observed(study, name)]
     if not names:
         names = [name for name in _observed_names(study) if len(_observed(study, name)) > 1]
     return [_axis(name, specs.get(name), _observed(study, name)) for name in names]

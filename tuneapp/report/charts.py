@@ -9,6 +9,7 @@ import numpy as np
 from tuneapp.report import plots, surrogate
 from tuneapp.report.axes import MISSING, Axis, text, units
 from tuneapp.report.axes import axes as axes_of
+from tuneapp.report.effects import ASIDE, Effects, Section, mean_curve
 from tuneapp.report.style import origin_group, value_limits, wants_log
 from tuneapp.report.tables import last_moment, leaders
 from tuneapp.studies import Study, Trial
@@ -16,11 +17,12 @@ from tuneapp.studies import Study, Trial
 MAX_TRIALS = 2000  # in the charts; the table of the page has its own limit, trials.csv none
 MAX_AXES = 40
 MAX_POINTS = 100  # of one curve
+PANELS = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")  # of effects, as the studies draw them
 MAPPED_AXES = 5  # ten pairs; each costs 576 numbers
 CELLS = 24
 
 
-def chart_data(study: Study) -> dict[str, Any]:
+def chart_data(study: Study, found: Effects | None = None) -> dict[str, Any]:
     """What page.js draws. Hyperparameters stand as units between 0 and 1, with the ticks that name them."""
     known = axes_of(study)[:MAX_AXES]
     shown = plots.thinned(study.trials, leaders(study), MAX_TRIALS)
@@ -38,8 +40,49 @@ def chart_data(study: Study) -> dict[str, Any]:
         "curves": _curves(study),
         "rungs": plots.rungs(study),
         "timeline": _timeline(shown),
+        "effects": _effects(found),
         **_model(study, known),
     }
+
+
+def _effects(found: Effects | None) -> list[list[dict[str, Any]]]:
+    """For each table its panels, one a metric: for each value its mean curve with a band."""
+    return [
+        [
+            {
+                "metric": metric,
+                "values": [
+                    {"name": f"{section.table.title} {row.label}"[:60], "points": points}
+                    for row in section.rows
+                    if (points := _mean_points([run.curves.get(metric, ()) for run in row.runs]))
+                ],
+            }
+            for metric in panels_of(section)
+        ]
+        for section in (found.sections if found else [])
+    ]
+
+
+def panels_of(section: Section) -> list[str]:
+    """Metrics that are drawn for a table: none for a grid of two hyperparameters, none without curves."""
+    if len(section.table.vary) > 1:
+        return []
+    long = {
+        name
+        for row in section.rows
+        for run in row.runs
+        for name, curve in run.curves.items()
+        if len(curve) > 1
+    }
+    known = [name for name in PANELS if name in long]
+    return known or sorted(long - set(ASIDE))[:4]
+
+
+def _mean_points(curves: Sequence[Sequence[tuple[int, float]]]) -> list[list[float | None]]:
+    """[iteration, mean, mean - sd, mean + sd], thinned."""
+    at, mean, sd = mean_curve(curves)
+    kept = sorted({int(i) for i in np.linspace(0, len(at) - 1, min(MAX_POINTS, len(at)))})
+    return [[_short(v) for v in (at[i], mean[i], mean[i] - sd[i], mean[i] + sd[i])] for i in kept]
 
 
 def _axis(one: Axis) -> dict[str, Any]:

@@ -27,9 +27,10 @@ BEHIND = 1.5  # the training loss ends this much above the lowest of any value: 
 GAP = 0.10  # of the validation loss; a smaller gap to the training loss is no overfitting
 SLOW = 1 / 3  # the fastest value was there after this share of the iterations
 FALLING = 0.05  # share of the whole fall that comes in the last quarter: still falling
-GAINING = 0.03  # share of the whole gain that comes in the last quarter: still improving
+GAINING = 0.05  # share of the whole gain that comes in the last quarter: still improving
 SPREAD = 3.0  # standard deviation between seeds, over that of the other values
 CONFIDENCE = 0.95
+LISTED = 5  # differences in one sentence
 FEW = 8  # seeds below which Student's t makes the interval: too few to resample
 
 
@@ -78,8 +79,8 @@ class Difference:
     @property
     def words(self) -> str:
         if self.n < 2:
-            return f"{number(self.mean)}, from one seed"
-        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}], n = {self.n}"
+            return f"{self.mean:.3g}, from one seed"
+        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}], n = {self.n}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _typical(numbers: Sequence[Numbers]) -> dict[str, str]:
         if key in ("epoch", "last", "there"):
             typical[key] = str(round(median(numeric)))
         else:
-            typical[key] = number(float(f"{median(numeric):.4g}")) if numeric else str(first)
+            typical[key] = number(float(f"{median(numeric):.3g}")) if numeric else str(first)
     return typical
 
 
@@ -187,7 +188,7 @@ def _too_slow(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     losses = run.series("train_loss")
     if len(losses) < 4 or run.value == peers.fastest or not len(peers.curve):
         return None
-    if _nothing(run, metric, peers):
+    if _nothing(run, metric, peers) or _bouncing(run, metric, peers):
         return None
     there = np.flatnonzero(peers.curve <= smooth(losses)[-1])
     fall, late = losses[0] - losses[-1], losses[len(losses) * 3 // 4] - losses[-1]
@@ -310,9 +311,10 @@ def ranked(runs: Sequence[Run], metric: Metric) -> list[str]:
 
 
 def differences(runs: Sequence[Run], metric: Metric) -> list[Difference]:
-    """The best value minus every other that was ranked."""
+    """By how much the best value is ahead of every other that was ranked: positive means better."""
     order, ends = ranked(runs, metric), finals(runs, metric.name)
-    found = [paired(ends[order[0]], ends[other], (order[0], other)) for other in order[1:]] if order else []
+    scores = {value: {seed: metric.score(end) for seed, end in ends[value].items()} for value in order}
+    found = [paired(scores[order[0]], scores[other], (order[0], other)) for other in order[1:]]
     return [difference for difference in found if difference is not None]
 
 
@@ -352,7 +354,8 @@ def verdict(runs: Sequence[Run], metric: Metric) -> list[str]:
 
 
 def _listed(gaps: Sequence[Difference]) -> str:
-    return "; ".join(f"{gap.second} by {gap.words}" for gap in gaps)
+    more = f"; and {len(gaps) - LISTED} more" if len(gaps) > LISTED else ""
+    return "; ".join(f"{gap.second} by {gap.words}" for gap in gaps[:LISTED]) + more
 
 
 Rule = Callable[[Run, Metric, Peers], Numbers | None]

@@ -1,7 +1,5 @@
 """What each hyperparameter did: tables, words and pictures of a study that ran a plan of cells."""
 
-import base64
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -16,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tuneapp.effects import Cell, Claim, Plan, Table, combinations, key, plan_of, runs_of, winner
+from tuneapp.effects import Cell, Claim, Plan, Table, combinations, groups, key, plan_of, runs_of, winner
 from tuneapp.report import diagnosis
 from tuneapp.report.axes import text
 from tuneapp.report.diagnosis import Difference, Finding, Run, paired
-from tuneapp.report.style import SERIES, dress, metric_label, new_figure, norm_for, value_map
+from tuneapp.report.style import SERIES, dress, metric_label, new_figure, norm_for, value_limits, value_map
 from tuneapp.report.tables import table as plain_table
 from tuneapp.request import Config
 from tuneapp.spaces import SearchSpace
@@ -150,6 +148,21 @@ class Effects:
             else:
                 told.append(f"{whole}: {self._compared(name, config)}")
             seen.setdefault(key(config), name)
+        return [*self._coverage(), *told]
+
+    def _coverage(self) -> list[str]:
+        """How many of all combinations of the values were run: the rest is unknown."""
+        told = []
+        for tables in groups(self.plan):
+            possible = math.prod(len(table.cells) for table in tables)
+            names = {name for table in tables for name in table.vary}
+            fixed = {name: value for name, value in tables[0].base.items() if name not in names}
+            run = sum(
+                all(trial.config.get(name) == value for name, value in fixed.items())
+                for trial in {k: next(iter(seeds.values())) for k, seeds in self.by_config.items()}.values()
+            )
+            varied = ", ".join(table.title for table in tables)
+            told.append(f"Of the {possible} combinations of the values of {varied}, {run} were run.")
         return told
 
     def _compared(self, name: str, config: Config) -> str:
@@ -422,36 +435,6 @@ def grid(effects: Effects, section: Section) -> Figure:
     return drawing
 
 
-def page_data(study: Study) -> dict[str, Any]:
-    """What the effects part of report.html shows; pictures as data URIs, so that the page stays one file."""
-    effects = Effects(study)
-    sections = []
-    for position, section in enumerate(effects.sections):
-        head, rows = table_of(effects, section)
-        buffer = io.BytesIO()
-        figure(effects, section).savefig(buffer, format="png", dpi=100)
-        sections.append(
-            {
-                "title": section.table.title,
-                "slug": file_name(effects.plan, position),
-                "head": head,
-                "rows": rows,
-                "verdict": list(section.verdict),
-                "findings": [(row.label, found) for row in section.rows for found in findings_of(row)],
-                "picture": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}",
-                "alt": f"{section.table.title}: " + " ".join(section.verdict),
-            }
-        )
-    return {
-        "sections": sections,
-        "scale": effects.scale,
-        "combinations": effects.combination_words,
-        "claims": effects.judged,
-        "rules": [(kind, stated) for kind, (_, _, stated) in diagnosis.RULES.items()]
-        + [("unstable", diagnosis.UNSTABLE_RULE)],
-    }
-
-
 def write_json(study: Study, path: Path) -> None:
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(json.dumps(to_json(study), indent=2), encoding="utf-8")
@@ -548,8 +531,7 @@ def _alike(panels: Sequence[Axes], kinds: Sequence[str]) -> None:
     if len(panels) < 2 or len(set(kinds)) > 1 or not all(axes.lines for axes in panels):
         return
     values = np.concatenate([np.asarray(line.get_ydata(), float) for axes in panels for line in axes.lines])
-    values = values[np.isfinite(values)]
-    low, high = float(values.min()), float(np.quantile(values, 0.995))
+    low, high = value_limits(values)
     room = 0.06 * (high - low) or 0.1
     for axes in panels:
         axes.set_ylim(low - room, high + room)

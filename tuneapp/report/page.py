@@ -13,9 +13,10 @@ import yaml
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from tuneapp.report import story
+from tuneapp.report import diagnosis, story
 from tuneapp.report.axes import number, text
-from tuneapp.report.charts import MAX_TRIALS, chart_data
+from tuneapp.report.charts import MAX_TRIALS, chart_data, panels_of
+from tuneapp.report.effects import Effects, findings_of, is_effects, table_of
 from tuneapp.report.plots import MAX_CURVES, better
 from tuneapp.report.surrogate import NOISE
 from tuneapp.report.tables import STATE_WORDS, leaders, trials_frame
@@ -28,7 +29,8 @@ REFRESH_SECONDS = 15
 
 def render(study: Study) -> str:
     progress = story.progress_of(study)
-    data = chart_data(study)
+    found = Effects(study) if is_effects(study) else None
+    data = chart_data(study, found)
     libraries = [_asset("echarts.js"), _asset("page.js")]
     columns, rows = _table(study)
     groups = story.failure_groups(study)
@@ -58,8 +60,16 @@ def render(study: Study) -> str:
         max_curves=MAX_CURVES,
         groups=groups[:MAX_GROUPS],
         more_groups=max(0, len(groups) - MAX_GROUPS),
+        effects=found,
+        table_of=table_of,
+        findings_of=findings_of,
+        panels_of=panels_of,
+        rules=[
+            *((kind, rule[2]) for kind, rule in diagnosis.RULES.items()),
+            ("unstable", diagnosis.UNSTABLE_RULE),
+        ],
         facts=list(_flat(study.facts)),
-        settings=list(_flat({**study.request.to_json(), "space": {}})),
+        settings=list(_flat(_settings(study))),
         space=yaml.safe_dump(_plain(study.request.space), sort_keys=False),
         percent=lambda share: f"{share:.0%}",
     )
@@ -123,7 +133,14 @@ def _is_numeric(column: Any) -> bool:
 
 def _command(study: Study) -> str:
     argv = study.facts.get("argv")
-    return shlex.join(map(str, argv)) if isinstance(argv, list) and argv else ""
+    return shlex.join(["tuneapp", *map(str, argv)]) if isinstance(argv, list) and argv else ""
+
+
+def _settings(study: Study) -> dict[str, Any]:
+    """The request without its space and its plan, which have parts of their own."""
+    settings = {key: value for key, value in study.request.to_json().items() if key != "space"}
+    settings["search"] = {key: value for key, value in settings["search"].items() if key != "plan"}
+    return settings
 
 
 def _flat(data: Any, prefix: str = "") -> Any:

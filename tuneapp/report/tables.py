@@ -76,7 +76,7 @@ def failures(study: Study) -> list[Trial]:
     return [trial for trial in study.trials if trial.state in (State.DIVERGED, State.FAILED)]
 
 
-def summary(study: Study) -> str:
+def study_summary(study: Study) -> str:
     """What came out, for a terminal of 100 columns."""
     blocks = [_headline(study), _incumbent(study), _top(study), _failures(study)]
     return "\n\n".join(block for block in blocks if block)

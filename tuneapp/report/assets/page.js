@@ -221,12 +221,7 @@
     const { lines, top } = data.curves;
     const range = valueAxisRange(lines.flatMap((line) => line.p.map((p) => p[1])));
     // The scale of final values may be too narrow for first epochs: curves show all that they have.
-    const all = lines.flatMap((line) => line.p.map((p) => p[1])).filter((v) => v !== null).sort((a, b) => a - b);
-    const at = (q) => all[Math.round(q * (all.length - 1))];
-    const reach = 3 * (at(0.75) - at(0.25)) || Infinity;
-    const low = Math.max(all[0], at(0.25) - reach), high = Math.min(all[all.length - 1], at(0.75) + reach);
-    const margin = 0.05 * (high - low || 1);
-    const limits = range.type === "log" ? range : { min: Number((low - margin).toPrecision(3)), max: Number((high + margin).toPrecision(3)) };
+    const limits = range.type === "log" ? range : bulk(lines.flatMap((line) => line.p.map((p) => p[1])));
     const colours = ["blue", "red", "green", "purple", "orange"];
     const series = lines.map((line) => {
       const rank = top.indexOf(line.n);
@@ -265,6 +260,43 @@
       },
       series,
     });
+  }
+
+  // -- effects
+
+  function drawEffects() {
+    const colours = ["blue", "red", "green", "purple", "orange", "sky"];
+    data.effects.forEach((panels, table) => panels.forEach(({ metric, values }, panel) => {
+      const series = values.flatMap(({ name, points }, i) => {
+        const colour = { color: cssColour(colours[i % colours.length]) };
+        const band = { type: "line", silent: true, symbol: "none", stack: name, stackStrategy: "all", lineStyle: { opacity: 0 } };
+        const type = ["solid", "dashed", "dotted"][Math.floor(i / colours.length) % 3];
+        return [
+          { ...band, data: points.map(([at, , low]) => [at, low]) },
+          { ...band, data: points.map(([at, , low, high]) => [at, high - low]), areaStyle: { ...colour, opacity: 0.16 } },
+          { type: "line", name, symbol: points.length < 15 ? "circle" : "none", symbolSize: 5, data: points.map(([at, mean]) => [at, mean]), lineStyle: { width: 2.2, type, ...colour }, itemStyle: colour },
+        ];
+      });
+      const all = values.flatMap(({ points }) => points.flatMap(([, , low, high]) => [low, high]));
+      paint(`chart-effect-${table}-${panel}`, {
+        ...base(),
+        xAxis: axisStyle("iteration (epoch or round)", { minInterval: 1, min: "dataMin", max: "dataMax", axisLabel: { color: cssColour("ink"), hideOverlap: true } }),
+        yAxis: upward(metric, bulk(all)),
+        tooltip: { ...base().tooltip, trigger: "item", formatter: (p) => tip([p.seriesName, `${metric} ${format(p.value[1])} at ${p.value[0]}`]) },
+        series,
+      });
+    }));
+  }
+
+  // The range of most values: three interquartile ranges beyond the quartiles, as the pictures have it.
+  function bulk(values) {
+    const all = values.filter((v) => v !== null).sort((a, b) => a - b);
+    if (!all.length) return {};
+    const at = (q) => all[Math.round(q * (all.length - 1))];
+    const reach = 3 * (at(0.75) - at(0.25)) || Infinity;
+    const low = Math.max(all[0], at(0.25) - reach), high = Math.min(all[all.length - 1], at(0.75) + reach);
+    const margin = 0.05 * (high - low || Math.abs(high) || 1);
+    return { min: Number((low - margin).toPrecision(3)), max: Number((high + margin).toPrecision(3)) };
   }
 
   // -- hyperparameters
@@ -542,14 +574,14 @@
     }, seconds * 1000);
   }
 
-  painters.push(drawScales, drawBest, drawResults, drawParallel, drawDependence, drawTimeline);
-  if (data.curves.lines.length) painters.push(drawCurves);
+  painters.push(drawScales, drawBest, drawResults, drawParallel, drawDependence, drawTimeline, drawEffects);
+  if (byId("chart-curves")) painters.push(drawCurves);
   if (byId("map-x")) painters.push(drawMap);
   makeTable();
   fillChoices();
   for (const draw of painters) draw();
   dark.addEventListener("change", () => painters.forEach((draw) => draw()));
-  byId("unbrush").addEventListener("click", () => {
+  byId("unbrush")?.addEventListener("click", () => {
     rows.brushed = null;
     byId("brushed").textContent = "All trials are shown again.";
     byId("unbrush").hidden = true;
