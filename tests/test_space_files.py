@@ -273,6 +273,21 @@ def test_any_text_is_read_or_refused_in_one_line(text):
     assert "\n" not in refused
 
 
+@given(
+    st.integers(0, len(DESIGN)),
+    st.integers(0, 20),
+    st.sampled_from("{}[]:,-&*!|>'\"#% \n\t=?@`")
+    | st.sampled_from(["!!bool x", "!!timestamp x", "!!set", "<<", "on"]),
+)
+def test_a_damaged_file_is_read_or_refused_in_one_line(start, length, put):
+    refused = ""
+    try:
+        parse(DESIGN[:start] + put + DESIGN[start + length :])
+    except UsageError as error:
+        refused = str(error)
+    assert "\n" not in refused
+
+
 def test_a_file_that_cannot_be_read_gives_one_clear_line(tmp_path):
     with pytest.raises(UsageError, match=r"no 'digist'\. Did you mean 'digits'\?"):
         load("digist")
@@ -395,11 +410,17 @@ def test_the_table_shows_each_hyperparameter():
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
-def test_a_shipped_space_is_sound(name):
+def test_a_shipped_space_comes_back_from_its_own_dump(name):
     file = load(name)
     assert parse(dump(file)) == file
     assert yaml.safe_load(Path(file.source).read_text(encoding="utf-8"))["version"] == 1
     assert file.metric == Metric("val_accuracy", "max")
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "images"])
+def test_a_shipped_space_of_pictures_is_searched_by_default(name):
+    file = load(name)
+    assert file.task == (None if name == "images" else name)
     assert SearchSettings(**file.search).warmup_trials == 10
     assert SchedulerSettings(**file.scheduler).type == "asha"
     assert file.space.points == ()  # the warm-up is counted as such

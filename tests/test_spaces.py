@@ -615,6 +615,13 @@ def test_a_complete_config_is_checked_to_its_derived_values():
         space.check({name: value for name, value in config.items() if name != "epochs"})
 
 
+def test_a_flag_may_bring_in_a_hyperparameter_or_change_one():
+    space = SearchSpace({"x": Float(0, 1)}, points=[{"x": 0.5}])
+    assert space.with_("y", Int(1, 3)).searched == ("x", "y")
+    assert space.with_("y", Int(1, 3)).points == space.points
+    assert space.with_("x", 0.25).decode([]) == {"x": 0.25}
+
+
 def test_replacing_keeps_the_condition_and_the_strategy():
     space = SearchSpace(
         {

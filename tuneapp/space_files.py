@@ -296,7 +296,7 @@ class _Document:
             return self._mapping(node, path)
         try:
             return self.loader.construct_object(node)
-        except ValueError as error:  # the 31st of February
+        except (ValueError, KeyError, AttributeError) as error:  # the 31st of February, !!bool maybe
             raise SpaceError(f"must be quoted, or a value that there is: {error}.", *path) from None
 
     def _mapping(self, node: yaml.MappingNode, path: tuple[str | int, ...]) -> dict[Any, Any]:

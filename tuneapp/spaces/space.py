@@ -158,6 +158,12 @@ class SearchSpace:
         space.points = tuple(point for point in self.points if space.allows(point))
         return space
 
+    def with_(self, name: str, domain: Any) -> "SearchSpace":
+        """`replace`, or the space with one hyperparameter more."""
+        if name in self.hyperparameters:
+            return self.replace(name, domain)
+        return SearchSpace({**self.hyperparameters, name: domain}, self.points)
+
     @property
     def cardinality(self) -> int | None:
         """How many different configs there are; None where a hyperparameter is continuous."""
