@@ -165,7 +165,8 @@ class DepthwiseConv(nn.Conv2d):
         if x.device.type != "cpu":
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
-            return F.conv2d(x.float(), self.weight, None, self.stride, self.padding, 1, self.groups)
+            y = F.conv2d(x.float(), self.weight, None, self.stride, self.padding, 1, self.groups)
+        return y.to(x.dtype)  # the norm that follows is faster in bfloat16
 
 
 # (output channels, stride) of MobileNet V1's 13 blocks, as they are used for 32-pixel pictures.
@@ -203,6 +204,7 @@ def mobilenet(
     _within("width", width, 0.125, 4.0)
     _within("first_other", first_other, 1, 13)
     _within("num_other", num_other, 0, 14 - first_other)
+    lookup(other_activation, ACTIVATIONS, "activation")  # wrong is wrong, used or not
     stem_stride = 2 if size > 64 else 1
     side = -(-size // stem_stride)
     inputs = max(8, round(32 * width))

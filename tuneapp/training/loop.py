@@ -24,7 +24,6 @@ from tuneapp.training.config import AUGMENTATIONS, TrainConfig, split_config
 from tuneapp.training.optimizers import OPTIMIZERS, Optimizer
 from tuneapp.training.schedules import learning_rate
 
-EVALUATION_BATCH = 1000  # examples; no gradients are kept
 STEPS_BETWEEN_CHECKS = 20  # of the loss: reading it makes a GPU wait
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -105,7 +104,7 @@ def train(
         images.train_images,
         images.train_labels,
         index=val_rows,
-        batch_size=EVALUATION_BATCH,
+        batch_size=_evaluation_batch(device, images.shape[0]),
         shuffle=False,
         **resident,
     )
@@ -145,7 +144,7 @@ def evaluate(context: Context, images: ImageSet, *, precision: str = "auto") -> 
     batches = Batches(
         images.test_images,
         images.test_labels,
-        batch_size=EVALUATION_BATCH,
+        batch_size=_evaluation_batch(device, images.shape[0]),
         shuffle=False,
         device=device,
         mean=state.meta["mean"],
@@ -202,6 +201,12 @@ def _split(
     rows = np.arange(len(labels)) if examples is None else stratified_subset(labels, examples, split_seed)
     train, val = stratified_split(labels[rows], val_share, split_seed)
     return rows[train], rows[val]
+
+
+def _evaluation_batch(device: torch.device, size: int) -> int:
+    """Examples. What fits a CPU's cache is fastest: 128 of 32 pixels, where 1,000 take 1.3-2.7 times as long."""
+    pixels = 2**17 if device.type == "cpu" else 2**23
+    return min(1000, max(32, pixels // size**2))
 
 
 @contextmanager
