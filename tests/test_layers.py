@@ -18,7 +18,7 @@ ROWS = [
     {"training", "federated", "report", "functions", "commands"},
     {"tasks"},
     {"engine"},
-    {"api"},
+    {"api", "library"},
     {"cli", "__main__", "__init__"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tuneapp import tasks
-from tuneapp.errors import TuneappError, UsageError
+from tuneapp import commands, functions, tasks
+from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objectives import Context
 from tuneapp.provenance import provenance
 from tuneapp.request import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.space_files import SpaceFile, load, shipped
 from tuneapp.spaces import SearchSpace
-from tuneapp.studies import RunDirectory, Study, find_run
+from tuneapp.studies import RunDirectory, Study, Trial, find_run
 
 CHECKED = 16  # configs tried before a study starts
 REFRESH = 60.0  # seconds between two reports of a running study
+BACKENDS = ("ray", "local")
 Tell = Callable[[str], None]
 
 
@@ -32,9 +33,11 @@ class Show:
     """How a running study is watched. The defaults are silence."""
 
     watchers: list[Callable[[Study], None]] = field(default_factory=list)
+    listeners: list[Callable[[Study, Trial], None]] = field(default_factory=list)  # called after each trial
     tell: Tell = lambda line: None  # one line of news at a time
     loggers: list[str] = field(default_factory=list)  # tensorboard, mlflow
-    dashboard: bool = False
+    dashboard: bool | None = False
+    pictures: bool = True  # in the report that ends a run
     refresh: float | None = REFRESH  # of report.html while the run goes on; None: at its end only
 
 
@@ -53,12 +56,14 @@ def make_request(
     scheduler: dict[str, Any],
     resources: dict[str, Any],
     metric: Metric | None = None,
+    also: list[Metric] | None = None,
 ) -> Request:
     """The file's settings, each overridden by what was given here (None: not given)."""
     return Request(
         task=task,
         space=space.to_dict(),
-        metric=metric or file.metric or Metric("val_accuracy"),
+        metric=metric or file.metric or default_metric(task),
+        also=tuple(also or ()),
         options=_given(options),
         search=SearchSettings(**{**file.search, **_given(search)}),
         scheduler=SchedulerSettings(**{**file.scheduler, **_given(scheduler)}),
@@ -66,16 +71,123 @@ def make_request(
     )
 
 
-def start(request: Request, runs_dir: Path, name: str | None, argv: list[str], show: Show) -> Study:
-    """A new study. Its task and resources are looked at before a folder is made or Ray is started."""
-    from tuneapp.engine import cluster
+@dataclass(frozen=True)
+class Subject:
+    """What is tuned, and the space to begin with."""
 
-    cluster.check(request.resources)
+    task: str
+    file: SpaceFile
+    options: dict[str, Any] = field(default_factory=dict)  # of the task
+    function: functions.Function | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether flags may add hyperparameters: it is the user's own, and says itself which it takes."""
+        return self.function is not None or self.task == commands.TASK
+
+
+def subject(
+    task: str | None,
+    space: Path | None,
+    data_dir: Path | None = None,
+    command: str | None = None,
+    metric_regex: list[str] | None = None,
+) -> Subject:
+    """A built-in task, a function (`file.py:name`), or a command. Raises UsageError for others."""
+    file = None if space is None else load(str(space))
+    if command is not None:
+        if task is not None:
+            raise UsageError(f"A study has a task or a --command, but got both: {task} and {command}.")
+        options = {"command": command, "metric_regex": list(metric_regex or []), "folder": str(Path.cwd())}
+        return Subject(commands.TASK, file or SpaceFile(SearchSpace({})), options)
+    task = task or (None if file is None else file.task)
+    if task is None:
+        raise UsageError("A task must be named: digits, file.py:function, or one in the --space file.")
+    if functions.is_function(task):
+        task, folder = functions.located(task)
+        function = functions.load(task, folder)
+        own = file or SpaceFile(SearchSpace(functions.annotated_space(function)))
+        return Subject(task, own, {"folder": str(folder)}, function)
+    tasks.refuse_unknown(task, data_dir)
+    return Subject(task, file or shipped_space(task))
+
+
+def metric_of(text: str, mode: str | None = None) -> Metric:
+    """`seconds:min`, or a name alone: to be minimised if it says that it is a loss, an error or a time."""
+    name, _, own = text.partition(":")
+    usual = "min" if name.endswith(("loss", "error", "seconds")) else "max"
+    return Metric(name, own or mode or usual)  # type: ignore[arg-type]
+
+
+def default_metric(task: str) -> Metric:
+    """What a number that a function returns is called, or the accuracy that a built-in task reports."""
+    own = functions.is_function(task) or task == commands.TASK
+    return Metric("score" if own else "val_accuracy")
+
+
+def start(
+    request: Request,
+    runs_dir: Path,
+    name: str | None,
+    argv: list[str],
+    show: Show,
+    backend: str = "ray",
+    function: functions.Function | None = None,
+) -> Study:
+    """A new study. Its task and resources are looked at before a folder is made or Ray is started.
+
+    function: of a function's task. Where its name says that no file holds it, workers get it by value.
+    """
+    from tuneapp.engine import machine
+
+    lookup(backend, {name: name for name in BACKENDS}, "backend")
+    machine.check(request.resources)
+    _check_own(request, function)
+    by_value = request.task.startswith(functions.BY_VALUE)
+    pickled = functions.pickled(function) if function is not None and by_value else None
+    task = tasks.build(request, function if by_value else None)
+    _check_configs(request, task)
+    run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), "backend": backend, **task.facts})
+    if function is not None:
+        functions.freeze(function, Path(request.options.get("folder", ".")), run.path / "source")
+    show.tell(f"run {run.path}")
+    return _carry_on(run, show, backend, pickled)
+
+
+def _check_own(request: Request, function: functions.Function | None) -> None:
+    """Raises UsageError where a user's own function or command does not fit its space."""
+    space = SearchSpace.from_dict(request.space)
+    if request.task == commands.TASK:
+        commands.check(request.options["command"], request.options["metric_regex"], space)
+    if function is not None or request.task == commands.TASK:
+        functions.refuse_empty(space, request.task)
+    if function is not None:
+        functions.check(function, space)
+
+
+def federate(
+    request: Request, runs_dir: Path, name: str | None, argv: list[str], show: Show, eager: bool
+) -> Study:
+    """A study of one federation, driven from this process, with a picture of its loss in plots/loss.png.
+
+    eager: start its client actors before the first round, not when they pay.
+    """
+    from tuneapp.engine import alone, machine
+
+    machine.check(request.resources)
     task = tasks.build(request)
     _check_configs(request, task)
     run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), **task.facts})
     show.tell(f"run {run.path}")
-    return _carry_on(run, show)
+    study = alone.run(run, show.watchers, eager)
+    if study.closed:
+        conclude(run, study)
+    from tuneapp import report
+    from tuneapp.federated import pictures
+
+    pictures.loss_curves({study.name: study.trials[0].history}, run.path / "plots" / "loss.png")
+    report.write(run)
+    return study
 
 
 def _check_configs(request: Request, task: tasks.Task) -> None:
@@ -83,16 +195,33 @@ def _check_configs(request: Request, task: tasks.Task) -> None:
     if task.check is None:
         return
     space = SearchSpace.from_dict(request.space)
-    draws = np.random.default_rng(request.search.seed).random((CHECKED, len(space.searched)))
+    configs = CHECKED if space.searched else 1
+    draws = np.random.default_rng(request.search.seed).random((configs, len(space.searched)))
     for config in [*space.points, *(space.decode(point) for point in draws)]:
         task.check(config)
 
 
-def resume(run: RunDirectory, samples: int | None, show: Show) -> Study:
-    """Go on with a study that was interrupted; `samples` raises its number of trials."""
+def resume(
+    run: RunDirectory,
+    samples: int | None,
+    show: Show,
+    backend: str | None = None,
+    function: functions.Function | None = None,
+) -> Study:
+    """Go on with a study that was interrupted; `samples` raises its number of trials.
+
+    Only what is missing is computed, on the backend it was begun with or on another. function: of a study
+    whose function was passed by value.
+    """
     study = run.read()
     settings = study.request.search
-    tasks.build(study.request)
+    backend = backend or study.facts.get("backend", "ray")
+    lookup(backend, {name: name for name in BACKENDS}, "backend")
+    pickled = None
+    if function is not None:
+        _check_own(study.request, function)
+        pickled = functions.pickled(function)
+    tasks.build(study.request, function)
     with run.lock():
         run.mend()
         if samples is not None and samples != settings.samples:
@@ -103,7 +232,7 @@ def resume(run: RunDirectory, samples: int | None, show: Show) -> Study:
                 )
             # The warm-up stays as it was: it is over, or part of what was planned.
             run.append("extended", samples=samples, warmup=settings.warmup_trials)
-    return _carry_on(run, show)
+    return _carry_on(run, show, backend, pickled)
 
 
 def conclude(run: RunDirectory, study: Study) -> None:
@@ -116,8 +245,9 @@ def conclude(run: RunDirectory, study: Study) -> None:
         return
     folder = run.path / "best"
     folder.mkdir(exist_ok=True)
-    task = tasks.build(study.request)
-    if task.conclude is not None and study.tested != best.number:
+    own = functions.is_function(study.request.task)  # has no test set, and may not be there to be loaded
+    task = None if own else tasks.build(study.request)
+    if task is not None and task.conclude is not None and study.tested != best.number:
         if best.checkpoint is None or not (run.path / best.checkpoint).is_dir():
             raise TuneappError(
                 f"The incumbent's checkpoint is gone from {run.path / 'ray'}; its config is in "
@@ -161,7 +291,9 @@ def predict(name: str, runs_dir: Path, images: list[Path], top: int) -> list[dic
         run = find_run(name, runs_dir)
         folder = run.path / "best"
         if not (folder / "model.safetensors").is_file():
-            raise UsageError(f"{run.path.name} has no trained model yet; `tuneapp export {name} FOLDER` makes one.")
+            raise UsageError(
+                f"{run.path.name} has no trained model yet; `tuneapp export {name} FOLDER` makes one."
+            )
     return [
         {
             "image": str(image),
@@ -171,17 +303,24 @@ def predict(name: str, runs_dir: Path, images: list[Path], top: int) -> list[dic
     ]
 
 
-def _carry_on(run: RunDirectory, show: Show) -> Study:
+def _carry_on(run: RunDirectory, show: Show, backend: str, function: bytes | None) -> Study:
     from tuneapp import engine, report
+    from tuneapp.engine import local
+    from tuneapp.report.live import LiveTable
 
-    refresher = _Refresher(run, show.refresh)
+    refresher, table = _Refresher(run, show.refresh), LiveTable(run.path / "trials.csv")
+    watchers: list[Callable[[Study], None]] = [*show.watchers, refresher]
+    listeners: list[Callable[[Study, Trial], None]] = [table, *show.listeners]
     try:
-        study = engine.run(run, [*show.watchers, refresher], show.loggers, show.dashboard)
+        if backend == "local":
+            study = local.run(run, watchers, listeners, function, show.tell)
+        else:
+            study = engine.run(run, watchers, show.loggers, show.dashboard, listeners, function, show.tell)
     finally:
         refresher.stop()
     if study.closed:
         conclude(run, study)
-    report.write(run)
+    report.write(run, pictures=show.pictures)
     return study
 
 

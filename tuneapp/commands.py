@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -31,13 +32,14 @@ def check(command: str, patterns: list[str], space: SearchSpace) -> None:
     for name in fields:
         if name not in known:
             raise UsageError(
-                f"`--command` has {{{name}}}, but the space has {', '.join(space.hyperparameters) or 'nothing'}; "
-                f"double other braces: {{{{ }}}}.{nearest(name, known)}"
+                f"`--command` has {{{name}}}, but the space has "
+                f"{', '.join(space.hyperparameters) or 'nothing'}; double other braces: {{{{ }}}}."
+                f"{nearest(name, known)}"
             )
     if not patterns and OUT not in fields:
         raise UsageError(
-            "A command's result must be found: give --metric-regex 'loss=(.*)' for what it prints, or let it write "
-            "JSON to the file {out} that its arguments name."
+            "A command's result must be found: give --metric-regex 'loss=(.*)' for what it prints, or let it "
+            "write JSON to the file {out} that its arguments name."
         )
     for pattern in patterns:
         compiled(pattern)
@@ -139,10 +141,8 @@ def _lines(words: list[str], folder: str | None, timeout: float | None) -> Itera
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _matches(line: str, patterns: list[re.Pattern[str]], metric: str) -> Metrics:

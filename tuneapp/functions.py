@@ -1,4 +1,4 @@
-"""Any Python function as an objective: found by `package.module:name` or `path/to/file.py:name`, or passed by value."""
+"""Any Python function as an objective: `package.module:name`, `path/to/file.py:name`, or passed by value."""
 
 import importlib
 import importlib.util
@@ -38,8 +38,8 @@ def load(name: str, folder: Path | None = None) -> Function:
     place, _, attribute = name.rpartition(":")
     if not place:
         raise UsageError(
-            f"The function {attribute}() was passed by value and is in no file that could be imported; go on with "
-            f"tuneapp.resume(run, {attribute}) from where it is defined."
+            f"The function {attribute}() was passed by value and is in no file that could be imported; go on "
+            f"with tuneapp.resume(run, {attribute}) from where it is defined."
         )
     module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place, folder or Path.cwd())
     function: Any = module
@@ -89,8 +89,8 @@ def pickled(function: Function) -> bytes:
         return typing.cast(bytes, cloudpickle.dumps(function))
     except (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"{_name(function)}() must be picklable to reach the workers, but holds what is not ({error}); open "
-            "files, locks and connections inside of it, or put it into a module."
+            f"{name_of(function)}() must be picklable to reach the workers, but holds what is not ({error}); "
+            "open files, locks and connections inside of it, or put it into a module."
         ) from error
 
 
@@ -112,12 +112,12 @@ def objective(function: Function) -> Callable[[Config, Context], Any]:
 
 
 def annotated_space(function: Function) -> dict[str, Domain]:
-    """The hyperparameters that a function declares: `lr: Annotated[float, tuneapp.Float(1e-4, 1, log=True)]`."""
+    """The hyperparameters that a function declares: `x: Annotated[float, tuneapp.Float(-5, 5)]`."""
     target = function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
     try:
         hints = typing.get_type_hints(target, include_extras=True)
     except NameError as error:
-        raise UsageError(f"An annotation of {_name(function)}() cannot be read: {error}.") from error
+        raise UsageError(f"An annotation of {name_of(function)}() cannot be read: {error}.") from error
     return {
         name: domain
         for name, hint in hints.items()
@@ -137,8 +137,8 @@ def check(function: Function, space: SearchSpace) -> None:
         for name in space.hyperparameters:
             if name not in takes:
                 raise UsageError(
-                    f"{_name(function)}() must take every hyperparameter, but has no parameter '{name}'; it has "
-                    f"{', '.join(takes)}.{nearest(name, takes)}"
+                    f"{name_of(function)}() must take every hyperparameter, but has no parameter "
+                    f"'{name}'; it has {', '.join(takes)}.{nearest(name, takes)}"
                 )
     fixed = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     for name in takes:
@@ -146,13 +146,13 @@ def check(function: Function, space: SearchSpace) -> None:
         required = parameter.default is inspect.Parameter.empty and parameter.kind not in fixed
         if required and name not in space.hyperparameters:
             raise UsageError(
-                f"{_name(function)}() needs '{name}', but the space has only "
-                f"{', '.join(space.hyperparameters) or 'nothing'}; add --param {name}=float:0:1, --set {name}=VALUE, "
-                "or give it a default."
+                f"{name_of(function)}() needs '{name}', but the space has only "
+                f"{', '.join(space.hyperparameters) or 'nothing'}; add --param {name}=float:0:1, "
+                f"--set {name}=VALUE, or give it a default."
             )
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise UsageError(
-                f"{_name(function)}() must take '{name}' by keyword, but takes it by position only."
+                f"{name_of(function)}() must take '{name}' by keyword, but takes it by position only."
             )
 
 
@@ -163,8 +163,8 @@ def refuse_empty(space: SearchSpace, task: str) -> None:
         and not space.points
     ):
         raise UsageError(
-            f"{task} must have a space, but none was given; write a file for --space, give --param x=float:-5:5, or "
-            "annotate its parameters: x: Annotated[float, tuneapp.Float(-5, 5)]."
+            f"{task} must have a space, but none was given; write a file for --space, give "
+            "--param x=float:-5:5, or annotate its parameters: x: Annotated[float, tuneapp.Float(-5, 5)]."
         )
 
 
@@ -178,7 +178,7 @@ def freeze(function: Function, folder: Path, target: Path) -> list[Path]:
         except (OSError, TypeError):  # typed into a plain interpreter, or written in C
             return []
         target.mkdir(parents=True, exist_ok=True)
-        path = target / f"{_name(function).rsplit('.', 1)[-1].strip('<>')}.py"
+        path = target / f"{name_of(function).rsplit('.', 1)[-1].strip('<>')}.py"
         path.write_text(inspect.cleandoc(source) + "\n", encoding="utf-8")
         return [path]
     return [_copied(file, folder, target) for file in _own_files(module, folder)]
@@ -224,8 +224,13 @@ def _takes_whole_config(parameters: Iterable[str]) -> str | None:
     return named[0] if len(named) == 1 and named[0] in WHOLE_CONFIG else None
 
 
-def _name(function: Function) -> str:
-    return str(getattr(function, "__qualname__", type(function).__name__))
+def name_of(function: Function | str) -> str:
+    """For messages: `Model.score`; of a lambda or a closure what Python calls it."""
+    return (
+        function
+        if isinstance(function, str)
+        else str(getattr(function, "__qualname__", type(function).__name__))
+    )
 
 
 def _from_file(path: Path) -> ModuleType:

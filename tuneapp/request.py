@@ -114,7 +114,8 @@ class Request:
 
     task: str  # a built-in name, or package.module:function
     space: dict[str, Any]  # {"hyperparameters": …, "points": …} as in a search-space file
-    metric: Metric
+    metric: Metric  # that steers
+    also: tuple[Metric, ...] = ()  # others, traded off against it
     options: dict[str, Any] = field(default_factory=dict)  # the task's own: data_dir, examples, precision …
     search: SearchSettings = SearchSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -131,6 +132,7 @@ class Request:
             space=data["space"],
             options=data.get("options", {}),
             metric=_known(Metric, data["metric"]),
+            also=tuple(_known(Metric, each) for each in data.get("also", ())),
             search=_known(SearchSettings, data["search"]),
             scheduler=_known(SchedulerSettings, data["scheduler"]),
             resources=_known(Resources, data["resources"]),

@@ -53,13 +53,17 @@ def finish(study: Study, as_json: bool) -> None:
     import json
 
     from tuneapp import report
+    from tuneapp.functions import is_function
 
     assert study.folder is not None
     typer.echo(json.dumps(outcome(study), indent=2) if as_json else report.summary(study))
+    typer.echo(f"report {study.folder / 'report.html'}", err=True)
     if not study.closed:
         typer.echo(f"Interrupted; go on with: tuneapp resume {_short(study.folder)}", err=True)
         raise typer.Exit(INTERRUPTED)
-    if study.best is None or any(trial.state is State.FAILED for trial in study.trials):
+    # A diverging training is an answer; a function of the user's own that gives nan is a fault.
+    faults = {State.FAILED, State.DIVERGED} if is_function(study.request.task) else {State.FAILED}
+    if study.best is None or any(trial.state in faults for trial in study.trials):
         raise typer.Exit(1)
 
 

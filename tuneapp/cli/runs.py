@@ -19,6 +19,9 @@ def resume(
     samples: Annotated[
         str | None, typer.Option(help="Trials in all from now on; +20 adds twenty to those asked for.")
     ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="ray or local; else the one that it was begun with.")
+    ] = None,
     runs_dir: options.RunsDir = options.RUNS,
     log: options.Log = None,
     dashboard: options.Dashboard = None,
@@ -32,7 +35,8 @@ def resume(
     found = find_run(run, runs_dir)
     wanted = _samples(samples, found.read().request.search.samples)
     with ExitStack() as stack:
-        study = api.resume(found, wanted, options.show(stack, quiet or as_json, log, dashboard))
+        show = options.show(stack, quiet or as_json, log, dashboard)
+        study = api.resume(found, wanted, show, backend)
     options.finish(study, as_json)
 
 
@@ -119,5 +123,7 @@ def _samples(text: str | None, now: int) -> int | None:
         return None
     number = text.removeprefix("+")
     if not number.isdigit() or int(number) < 1:
-        raise typer.BadParameter(f"must be a number of trials like 50 or +20, but got '{text}'", param_hint="--samples")
+        raise typer.BadParameter(
+            f"must be a number of trials like 50 or +20, but got '{text}'", param_hint="--samples"
+        )
     return now + int(number) if text.startswith("+") else int(number)

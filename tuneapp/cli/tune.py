@@ -16,9 +16,16 @@ def register(app: typer.Typer) -> None:
 
 
 def tune(
-    task: Annotated[str, typer.Argument(help="An image set: digits, mnist, cifar10 … (`tuneapp data list`).")],
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            help="An image set: digits, mnist, cifar10 … (`tuneapp data list`), or a function: "
+            "file.py:function, package.module:function. Else the one in the --space file."
+        ),
+    ] = None,
     space: Annotated[
-        Path | None, typer.Option(help="Search-space file; else the one shipped for the task.")
+        Path | None,
+        typer.Option(help="Search-space file; else the one shipped for the task, or the function's own."),
     ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Trials in all.")] = None,
     warmup: Annotated[
@@ -28,7 +35,12 @@ def tune(
     seed: Annotated[int | None, typer.Option(min=0, help="Of every random draw.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Seeds a config is run with.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="asha, hyperband, median or none.")] = None,
-    max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a trial that is not stopped.")] = None,
+    max_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--max-epochs", "--max-iterations", min=1, help="Epochs of a trial that is not stopped."
+        ),
+    ] = None,
     grace: Annotated[int | None, typer.Option(min=1, help="Epochs before a trial may be stopped.")] = None,
     reduction: Annotated[int | None, typer.Option(min=2, help="One in so many goes on at each rung.")] = None,
     set_: Annotated[
@@ -36,19 +48,54 @@ def tune(
     ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option(help="Search a hyperparameter: lr=float:1e-4:0.3:log. Repeatable."),
+        typer.Option(
+            help="Search a hyperparameter: lr=float:1e-4:0.3:log, n=int:1:9, kind=cat:a,b, size=ord:8,16; "
+            ":random at its end keeps it out of the model. Repeatable."
+        ),
     ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            help="Tune a program instead: 'python train.py --lr {lr}', run once a trial. {out} is a file "
+            "that it may write JSON to."
+        ),
+    ] = None,
+    metric_regex: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where the --command prints its result: 'loss=([0-9.]+)', its last match counts; "
+            "(?P<name>...) names a metric. Repeatable."
+        ),
+    ] = None,
+    trial_timeout: Annotated[
+        float | None, typer.Option(help="Seconds that a trial may take; one that takes longer fails.")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="ray, or local: processes of this machine, without Ray.")
+    ] = "ray",
     model: Annotated[str | None, typer.Option(help="mlp, small_cnn, resnet18 or mobilenet.")] = None,
     examples: Annotated[
         int | None, typer.Option(min=1, help="Training pictures to use, a stratified subset; else all.")
     ] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
-    cpus_per_trial: Annotated[float | None, typer.Option(help="CPUs of a trial, and torch's threads.")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="GPUs of a trial; a fraction shares one.")] = None,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once; else as many as fit.")] = None,
+    cpus_per_trial: Annotated[
+        float | None, typer.Option(help="CPUs of a trial, and torch's threads.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs of a trial; a fraction shares one.")
+    ] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; else as many as fit.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; else this machine.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric that steers; else the task's.")] = None,
-    mode: Annotated[str | None, typer.Option(help="max or min of --metric.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metric that steers, perhaps with its mode: seconds:min; else the task's. Several are "
+            "traded off against each other."
+        ),
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="max or min of a --metric that says nothing.")] = None,
     data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = options.RUNS,
     name: Annotated[str | None, typer.Option(help="Name of the run directory; else date and task.")] = None,
@@ -58,20 +105,25 @@ def tune(
     as_json: options.Json = False,
 ) -> None:
     """Search hyperparameters: random warm-up, then Bayesian; ASHA stops the weak early."""
-    from tuneapp import api, space_files, tasks
-    tasks.refuse_unknown(task, data_dir)
-    file = space_files.load(str(space)) if space else api.shipped_space(task)
+    from tuneapp import api, space_files
+
+    subject = api.subject(task, space, data_dir, command, metric_regex)
+    file = subject.file
     searched = file.space
     for name_, value in [*map(space_files.parse_param, param or []), *map(space_files.parse_set, set_ or [])]:
-        searched = searched.replace(name_, value)
+        searched = searched.with_(name_, value) if subject.open else searched.replace(name_, value)
     if model is not None:
         searched = searched.replace("model", model)
+    default = file.metric or api.default_metric(subject.task)
+    metrics = [api.metric_of(text, mode) for text in metric or []] or [_moded(default, mode)]
     request = api.make_request(
-        task,
+        subject.task,
         file,
         searched,
-        metric=_metric(metric, mode, file.metric),
+        metric=metrics[0],
+        also=metrics[1:],
         options={
+            **subject.options,
             "data_dir": None if data_dir is None else str(data_dir.absolute()),
             "examples": examples,
             "precision": precision,
@@ -94,16 +146,14 @@ def tune(
             "gpus": gpus_per_trial,
             "concurrent": concurrent,
             "address": address,
+            "trial_timeout": trial_timeout,
         },
     )
     with ExitStack() as stack:
         show = options.show(stack, quiet or as_json, log, dashboard)
-        study = api.start(request, runs_dir, name, sys.argv[1:], show)
+        study = api.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
     options.finish(study, as_json)
 
 
-def _metric(name: str | None, mode: str | None, default: Metric | None) -> Metric | None:
-    """The metric of the flags. A name alone is to be minimised if it ends in loss, else maximised."""
-    if name is None:
-        return default if mode is None or default is None else Metric(default.name, mode)  # type: ignore[arg-type]
-    return Metric(name, mode or ("min" if name.endswith("loss") else "max"))  # type: ignore[arg-type]
+def _moded(metric: Metric, mode: str | None) -> Metric:
+    return metric if mode is None else Metric(metric.name, mode)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ that is stopped, dies or hangs concerns nobody else, and its next iteration is a
 """
 
 import os
+import re
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -90,7 +91,7 @@ class _Slot:
 class _Driver:
     def __init__(self, record: Record, at_once: int, function: bytes | None) -> None:
         self.record, self.study = record, record.study
-        self.scheduler = _scheduler(self.study)
+        self.scheduler: _Scheduler | None = None
         self.slots = [_Slot(self.study.request, record.run.path, function) for _ in range(at_once)]
         self.unfinished = deque(trial for trial in self.study.trials if not trial.over)
         self.running: dict[Future[Step], tuple[Trial, _Slot]] = {}
@@ -121,8 +122,6 @@ class _Driver:
         return None if self.record.search.exhausted else self.record.ask()
 
     def _begin(self, trial: Trial, slot: _Slot) -> None:
-        if self.scheduler is not None and not trial.history:
-            self.scheduler.add(trial)
         self.record.start(trial)
         self.running[slot.call(_begin, trial.number, trial.config, trial.seed)] = (trial, slot)
 
@@ -133,6 +132,8 @@ class _Driver:
         except BrokenProcessPool as error:
             slot.kill()
             return self._restarts(trial, slot, error)
+        if ENDED not in step:  # it may have to be stopped
+            self.scheduler = self.scheduler or _Scheduler(self.study)
         known = trial.iterations
         self.record.take(trial, step, step["worker"])
         if ENDED in step:
@@ -140,7 +141,7 @@ class _Driver:
         if trial.iterations >= self.study.request.scheduler.max_iterations:
             self.record.end(trial, State.FINISHED)
             return False
-        if self.scheduler is not None and step[ITERATION] > known and self.scheduler.stops(trial):
+        if self.scheduler and step[ITERATION] > known and self.scheduler.stops(trial):
             value = trial.history[-1][self.study.metric.name]
             self.record.end(trial, State.STOPPED, self.scheduler.why(trial, value))
             return False
@@ -158,35 +159,33 @@ class _Driver:
 
 
 class _Scheduler:
-    """One of Ray's schedulers, without Ray: it is told plain numbers, and answers whether to stop."""
+    """One of Ray's schedulers, without Ray: it is told plain numbers, and answers whether to stop.
+
+    It knows the study as it is when this is made, and then what it is told.
+    """
 
     def __init__(self, study: Study) -> None:
-        from tuneapp.engine import schedulers
+        from tuneapp.engine import schedulers  # imports Ray, which plain functions do without
 
         self.known = schedulers.Known
         self.rule = schedulers.build(study.request, study)
-
-    def add(self, trial: Trial) -> None:
-        self.rule.on_trial_add(None, self.known(str(trial.number)))
+        self.added = {trial.number for trial in study.trials if trial.history or trial.over}
 
     def stops(self, trial: Trial) -> bool:
         known = self.known(str(trial.number))
+        if trial.number not in self.added:
+            self.rule.on_trial_add(None, known)
+            self.added.add(trial.number)
         return bool(self.rule.on_trial_result(None, known, trial.history[-1]) == self.rule.STOP)
 
     def why(self, trial: Trial, value: float) -> str:
         return str(self.rule.why(trial.number, trial.iterations, value))
 
 
-def _scheduler(study: Study) -> _Scheduler | None:
-    """None where nothing can be stopped: Ray is then not even imported."""
-    settings = study.request.scheduler
-    return None if settings.type == "none" or settings.max_iterations == 1 else _Scheduler(study)
-
-
 def _cause(error: Exception) -> str:
-    """What loky knows of the death, such as `SIGKILL(-9)`."""
-    _, found, codes = str(error).rpartition("exit codes of the workers are ")
-    return codes.strip(" {}.") if found else str(error).splitlines()[0]
+    """What loky knows of the death: `SIGKILL(-9)`."""
+    codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
+    return codes[1] if codes else str(error).splitlines()[0]
 
 
 # What follows runs in the worker.

@@ -12,7 +12,7 @@ def check(resources: Resources) -> None:
 
 
 def local_resources(resources: Resources) -> dict[str, float]:
-    """What this machine has. torch, whose import takes seconds, is asked for GPUs only where some are wanted."""
+    """What this machine has. torch, slow to import, is asked for GPUs only where some are wanted."""
     gpus = 0
     if resources.gpus > 0:
         import torch

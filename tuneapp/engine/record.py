@@ -123,6 +123,6 @@ def tell_of_idle_workers(study: Study, at_once: int, tell: Callable[[str], None]
     first = search.warmup_trials + len(study.request.space.get("points") or ())
     if search.algorithm == "bayes" and first < min(at_once, search.samples) and not study.trials:
         tell(
-            f"{at_once} trials fit at once, but only {first} come before the model, so workers will be idle or "
-            f"guess; --warmup {at_once} gives each a random config first."
+            f"{at_once} trials fit at once, but only {first} come before the model, so workers will be "
+            f"idle or guess; --warmup {at_once} gives each a random config first."
         )

@@ -11,8 +11,8 @@ PAUSE = 1.0  # seconds between two writes: a thousand short trials are written i
 
 
 class LiveTable:
-    """Called after the end of each trial. Rows come in that order; the table that `write` leaves at the end of
-    the run has them in the order of asking."""
+    """Called after the end of each trial. Rows come in that order; the table that `write` leaves at the end
+    of the run has them in the order of asking."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,0 +1,190 @@
+"""The local backend: the same study as with Ray, in processes of this machine."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults import FAULTS
+
+from tuneapp import engine
+from tuneapp.engine import local
+from tuneapp.errors import UsageError
+from tuneapp.request import Metric, Request, Resources, SearchSettings
+from tuneapp.studies import RunDirectory, State, Study, Trial
+
+MakeRun = Callable[..., RunDirectory]
+FAULTY = Path(__file__).parent / "faults.py"
+POINTS = [{"x": 0.25}, {"x": 0.75}, {"x": 0.375}]
+
+
+def faulty_run(function: Callable[[float], Any], folder: Path) -> RunDirectory:
+    """Trials 0 and 2 are well, trial 1 is not."""
+    request = Request(
+        f"{FAULTY}:{function.__name__}",
+        {"hyperparameters": {"x": {"type": "float", "low": 0.0, "high": 1.0}}, "points": POINTS},
+        Metric("score"),
+        search=SearchSettings("points", samples=3),
+        resources=Resources(
+            concurrent=2, trial_timeout=2.0 if function.__name__.startswith("sleeps") else None
+        ),
+    )
+    return RunDirectory.create(folder, None, request, {})
+
+
+def expect_one_failure(study: Study, reason: str) -> Trial:
+    assert study.closed
+    assert [trial.succeeded for trial in study.trials] == [True, False, True]
+    failed = study.trials[1]
+    assert reason in failed.reason
+    assert failed.state is (State.DIVERGED if "nan" in reason else State.FAILED)
+    assert study.best is not None
+    assert study.best.config == {"x": 0.375}
+    return failed
+
+
+@pytest.mark.parametrize(("function", "reason"), FAULTS.items(), ids=lambda x: getattr(x, "__name__", ""))
+def test_a_faulty_function_fails_its_trial_alone(
+    function: Callable[[float], Any], reason: str, tmp_path: Path
+) -> None:
+    run = faulty_run(function, tmp_path)
+    failed = expect_one_failure(local.run(run), reason)
+    events = [json.loads(line) for line in run.events_file.read_text().splitlines()]
+    events = [event for event in events if event.get("trial") == failed.number]
+    details = events[-1].get("details", "")
+    if "ValueError" in reason or "sys.exit" in reason or "--trial-timeout" in reason:
+        assert "faults.py" in details
+        assert function.__name__ in details
+
+
+def test_much_output_is_kept_from_its_beginning_and_its_end(tmp_path: Path) -> None:
+    run = faulty_run(next(f for f in FAULTS if f.__name__ == "prints_100_mb"), tmp_path)
+    local.run(run)
+    kept = (run.path / "output" / "00001.txt").read_text(encoding="utf-8")
+    assert len(kept) < 2**21
+    assert kept.startswith("the first line\nyyy")
+    assert "bytes left out" in kept
+    assert kept.endswith("yyy\nthe last line\n")
+    assert sorted(path.name for path in (run.path / "output").iterdir()) == ["00001.txt"]
+
+
+def test_the_place_of_a_segfault_is_in_the_trials_output(tmp_path: Path) -> None:
+    run = faulty_run(next(f for f in FAULTS if f.__name__ == "segfaults"), tmp_path)
+    local.run(run)
+    kept = (run.path / "output" / "00001.txt").read_text()
+    assert kept.startswith("said before\n")
+    assert "Segmentation fault" in kept
+    assert "in segfaults" in kept
+
+
+def test_a_study_is_the_same_as_its_search_says_whatever_drives_it(make_run: MakeRun) -> None:
+    study = local.run(make_run("quadratic", samples=14, warmup=4, scheduler="none", max_iterations=1))
+    assert study.counts()["finished"] == 14
+    assert study.counts()["warmup"] == 4
+    assert study.best is not None
+    assert abs(study.best.config["x"] - 0.3) < 0.05
+    assert all(trial.worker and trial.ended and trial.started for trial in study.trials)
+
+
+def test_asha_stops_the_weak(make_run: MakeRun) -> None:
+    study = local.run(make_run("curve", samples=12, algorithm="random", max_iterations=9))
+    stopped = [trial for trial in study.trials if trial.state is State.STOPPED]
+    assert len(stopped) >= 4
+    assert all(trial.iterations in (1, 3) and trial.reason.startswith("rung ") for trial in stopped)
+    assert study.best is not None
+    assert study.best.iterations == 9
+
+
+def test_a_killed_worker_goes_on_from_its_checkpoint(make_run: MakeRun) -> None:
+    study = local.run(make_run("dies_once", samples=2, scheduler="none", max_iterations=5))
+    for trial in study.trials:
+        assert trial.state is State.FINISHED
+        assert [m["iteration"] for m in trial.history] == [1, 2, 3, 4, 5]
+        assert [m["begins"] for m in trial.history] == [1, 1, 2, 2, 2]
+
+
+def test_a_worker_that_always_dies_fails_its_trial_with_the_signal(make_run: MakeRun) -> None:
+    study = local.run(make_run("dies_always", samples=2, max_iterations=1))
+    assert [trial.state for trial in study.trials] == [State.FAILED] * 2
+    assert all(trial.reason == "its worker died: SIGKILL(-9)" for trial in study.trials)
+
+
+def test_listeners_hear_of_each_end_and_watchers_of_the_study(make_run: MakeRun) -> None:
+    heard: list[int] = []
+    seen: list[int] = []
+    local.run(
+        make_run("quadratic", samples=5, max_iterations=1),
+        watchers=[lambda study: seen.append(len(study.trials))],
+        listeners=[lambda study, trial: heard.append(trial.number)],
+    )
+    assert sorted(heard) == [0, 1, 2, 3, 4]
+    assert max(seen) == 5
+
+
+def test_what_is_missing_alone_is_computed_when_a_run_goes_on(make_run: MakeRun) -> None:
+    run = make_run("quadratic", samples=4, warmup=2, max_iterations=1)
+    first = local.run(run)
+    run.append("extended", samples=6, warmup=2)
+    second = local.run(run)
+    assert [trial.config for trial in second.trials[:4]] == [trial.config for trial in first.trials]
+    assert [t.ended for t in second.trials[:4]] == [t.ended for t in first.trials]
+    assert second.counts()["finished"] == 6
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
+    run = make_run("slow_curve", samples=6, max_iterations=9)
+    code = "import sys; from pathlib import Path; from tuneapp.engine import local\n"
+    code += "from tuneapp.studies import RunDirectory; local.run(RunDirectory(Path(sys.argv[1])))"
+    with subprocess.Popen([sys.executable, "-c", code, str(run.path)]) as driver:
+        while sum(trial.iterations for trial in run.read().trials) < 6:
+            assert driver.poll() is None
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(timeout=60) == 0
+    before = run.read()
+    assert not before.closed
+    after = local.run(run)
+    assert after.closed
+    assert after.trials[0].history[: len(before.trials[0].history)] == before.trials[0].history
+
+
+def test_few_warmup_trials_for_many_workers_are_warned_of(make_run: MakeRun) -> None:
+    told: list[str] = []
+    local.run(make_run("quadratic", samples=3, warmup=1, max_iterations=1, concurrent=2), tell=told.append)
+    assert len(told) == 1
+    assert "only 1 come before the model" in told[0]
+    assert "--warmup 2" in told[0]
+
+
+def test_a_cluster_is_refused(make_run: MakeRun) -> None:
+    run = make_run("quadratic")
+    request = replace(run.read().request, resources=Resources(address="auto"))
+    with pytest.raises(UsageError, match="--backend ray"):
+        local.run(RunDirectory.create(run.path.parent, "other", request, {}))
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+@pytest.mark.parametrize(("function", "reason"), FAULTS.items(), ids=lambda x: getattr(x, "__name__", ""))
+def test_a_faulty_function_fails_its_trial_alone_with_ray(
+    function: Callable[[float], Any], reason: str, tmp_path: Path, ray_here: None
+) -> None:
+    expect_one_failure(engine.run(faulty_run(function, tmp_path)), reason)
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_a_run_may_go_on_with_the_other_backend(make_run: MakeRun, ray_here: None) -> None:
+    run = make_run("quadratic", samples=3, warmup=3, max_iterations=1)
+    local.run(run)
+    run.append("extended", samples=6, warmup=3)
+    engine.run(run)
+    run.append("extended", samples=8, warmup=3)
+    study = local.run(run)
+    assert study.counts()["finished"] == 8
+    workers = [trial.worker for trial in study.trials]
+    assert set(workers[:3]).isdisjoint(workers[3:6])
