@@ -50,5 +50,5 @@ def read(folder: Path) -> Checkpoint:
     except Exception as error:  # torch raises half a dozen kinds for a torn file
         raise TuneappError(
             f"{folder} must hold the checkpoint of a trial, but {FILE} cannot be read "
-            f"({type(error).__name__}: {error})."
+            f"({type(error).__name__}); start the trial anew."
         ) from error

@@ -74,7 +74,7 @@ def split_config(config: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]
                 f"{', '.join(sorted(ours))}; the model has {', '.join(models_own)}."
                 f"{nearest(key, [*ours, *models_own])} A helper of expressions must begin with '_'."
             )
-    return settings, rest
+    return settings, {key: models.typed(key, value, models_own[key]) for key, value in rest.items()}
 
 
 def _check(name: str, value: Any, holds: bool, what: str) -> None:
