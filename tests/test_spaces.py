@@ -246,6 +246,7 @@ def test_numpy_scalars_become_plain_values():
         (lambda: Int(0, 9, step=-2), "`step` must be above 0"),
         (lambda: Float(0, 1, step=2), "`step` must be at most high - low = 1.0"),
         (lambda: Int(0, 2**41), "`step` must be larger"),
+        (lambda: Int(0, 10**400), "`step` must be larger"),
         (lambda: Float(1e9, 1e9 + 1, step=1e-6), "`step` must be larger"),
         (lambda: Int(0, 9.5), "`high` must be a whole number, but got 9.5; take type: float"),
         (lambda: Int(0, 9.0), "`high` must be a whole number, but got 9.0; take type: float"),

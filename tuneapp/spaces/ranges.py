@@ -113,7 +113,7 @@ class Number(Searched):
             raise SpaceError(
                 f"must be at most high - low = {self.high - self.low}, but got {self.step}.", "step"
             )
-        if self._finest / self.step >= MAX_CELLS:
+        if self._finest >= MAX_CELLS * self.step:
             raise SpaceError(
                 f"must be larger: from {self.low} to {self.high} by {self.step} is finer than 2**40 values, "
                 "which is all that is told apart.",
