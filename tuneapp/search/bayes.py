@@ -11,6 +11,7 @@ from tuneapp.request import Config
 from tuneapp.search import gp
 from tuneapp.search.base import Array, Known, Problem
 from tuneapp.search.cube import Cube
+from tuneapp.search.observations import Observations, observe
 from tuneapp.search.outputs import warped
 from tuneapp.search.sampling import unseen
 from tuneapp.studies import State, Trial
@@ -53,9 +54,7 @@ class Bayes:
             drawn = unseen(self.space, known.tried, rng)
             return None if drawn is None else (drawn, "bayes")
         pending = [trial.config for trial in known.pending]
-        for point in propose(
-            self.cube, observations.configs, observations.scores, observations.variances, pending, rng
-        ):
+        for point in propose(self.cube, observations, pending, rng):
             config = self.space.decode(point)
             if self.space.key(config) not in known.tried:
                 return config, "bayes"
@@ -63,53 +62,29 @@ class Bayes:
         return None if drawn is None else (drawn, "bayes")
 
 
-@dataclass(frozen=True)
-class Observations:
-    """What the model is told: [N] configs, scores (nan: failed or diverged) and the variances of their noise."""
+def propose(cube: Cube, seen: Observations, pending: list[Config], rng: np.random.Generator) -> Array:
+    """Points [M, D] to try next, the best first."""
+    points = np.nan_to_num(cube.encode(seen.configs), nan=0.5)
+    y, slopes = warped(seen.scores)
+    stopped = bool((seen.budgets < 1).any())
 
-    configs: list[Config]
-    scores: Array
-    variances: Array
+    def columns(points: Array, budgets: Array | float = 1.0) -> Array:
+        seen_as = cube.columns(points)
+        return np.column_stack([seen_as, np.broadcast_to(budgets, len(points))]) if stopped else seen_as
 
-
-def observe(trials: list[Trial], problem: Problem) -> Observations:
-    metric = problem.metric
-    scores = [
-        metric.score(value)
-        if trial.state not in (State.DIVERGED, State.FAILED)
-        and (value := trial.value(metric.name)) is not None
-        else np.nan
-        for trial in trials
-    ]
-    return Observations(
-        [trial.config for trial in trials], np.array(scores, dtype=float), np.zeros(len(scores))
-    )
-
-
-def propose(
-    cube: Cube,
-    configs: list[Config],
-    scores: Array,
-    variances: Array,
-    pending: list[Config],
-    rng: np.random.Generator,
-) -> Array:
-    """Points [M, D] to try next, the best first, given [N] scores (nan: failed) and their variances."""
-    seen = np.nan_to_num(cube.encode(configs), nan=0.5)
-    y = warped(scores)
-    model = gp.fit(cube.columns(seen), y, np.full(len(y), 1e-8))
-    y_max: float | Array = y.max()
+    model = gp.fit(columns(points, seen.budgets), y, np.maximum(seen.variances * slopes**2, 1e-8))
+    y_max: float | Array = float(model.predict(columns(points)).max()) if stopped else y.max()
     if pending:
         waiting = np.nan_to_num(cube.encode(pending), nan=0.5)
-        model = gp.believe(model, cube.columns(waiting), FANTASIES, rng)
-        y_max = model.y_train_.max(axis=0)
+        model = gp.believe(model, columns(waiting), FANTASIES, rng)
+        y_max = np.maximum(y_max, model.y_train_[len(y) :].max(axis=0))
     improvement = gp.LogExpectedImprovement(y_max)
 
     def acquisition(points: Array) -> Array:
-        values = improvement.base_acq(*gp.latent(model, cube.columns(points)))
+        values = improvement.base_acq(*gp.latent(model, columns(points)))
         return values if values.ndim == 1 else logsumexp(values, axis=1)
 
-    best = seen[np.argsort(-y)[:PARENTS]]
+    best = points[np.argsort(-y)[:PARENTS]]
     return maximise(acquisition, cube, best, rng)
 
 

@@ -21,8 +21,8 @@ from tuneapp.search.base import Array
 
 # Log-normal priors as (median, spread of the logarithm), for inputs in the unit cube and outputs of variance 1.
 AMPLITUDE = (1.0, 1.0)
-LENGTH_SCALE = (0.6, 0.8)
-NOISE = (1e-3, 2.0)
+LENGTH_SCALE = (0.6, 1.3)
+NOISE = (1e-4, 2.0)
 
 
 class MapGaussianProcess(GaussianProcessRegressor):  # type: ignore[misc]
