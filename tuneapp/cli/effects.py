@@ -10,6 +10,7 @@ import typer
 from tuneapp.cli import options
 
 if TYPE_CHECKING:
+    from tuneapp.api import Subject
     from tuneapp.effects import Asked, Section
     from tuneapp.space_files import SpaceFile
 
@@ -76,6 +77,9 @@ def effects(
         int | None, typer.Option(min=1, help="Trials at once; else as many as fit.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; else this machine.")] = None,
+    backend: Annotated[
+        str, typer.Option(help="ray, or local: processes of this machine, without Ray.")
+    ] = "ray",
     data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = options.RUNS,
     name: Annotated[str | None, typer.Option(help="Name of the run directory; else date and task.")] = None,
@@ -83,22 +87,14 @@ def effects(
     as_json: options.Json = False,
 ) -> None:
     """Vary one hyperparameter at a time, on several seeds: curves, tables, differences, a diagnosis."""
-    from tuneapp import api, space_files, tasks
+    from tuneapp import api, space_files
     from tuneapp import effects as plans
-    from tuneapp.errors import UsageError
-    from tuneapp.request import Metric
 
     if from_csv is not None:
-        _judge_curves(from_csv, space, runs_dir, name, as_json)
+        _judge_curves(from_csv, space or task or None, runs_dir, name, as_json)
         return
-    if not task and space is None:
-        raise UsageError("`tuneapp effects` needs a task or a study, as in `tuneapp effects digits lr`.")
-    if space is None and task in space_files.shipped():
-        space = task
-    file = space_files.load(space) if space else api.shipped_space(task)
-    if task in ("", *space_files.shipped()):
-        task = file.task or task
-    tasks.refuse_unknown(task, data_dir)
+    subject = _subject(task, space, data_dir)
+    task, file = subject.task, subject.file
     section = plans.Section.read(file.effects or {})
     searched = file.space
     changes = dict(map(space_files.parse_set, set_ or [])) | ({} if model is None else {"model": model})
@@ -119,8 +115,8 @@ def effects(
         task,
         file,
         narrowed,
-        metric=file.metric or Metric("val_accuracy"),
         options={
+            **subject.options,
             "data_dir": None if data_dir is None else str(data_dir.absolute()),
             "examples": shorter.get("examples"),
             "precision": precision,
@@ -145,7 +141,7 @@ def effects(
         then = ", then their combination" if plan.combine else ""
         scaled = f"; scaled down: {plan.scale}" if plan.scale else ""
         show.tell(f"{len(plan.configs)} configs x {len(plan.seeds)} seeds{then}{scaled}")
-        study = api.start(request, runs_dir, name, sys.argv[1:], show)
+        study = api.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
     options.finish(study, as_json)
 
 
@@ -154,9 +150,25 @@ def _judge_curves(folder: Path, space: str | None, runs_dir: Path, name: str | N
     from tuneapp.effects.curves import import_curves
 
     run = import_curves(folder, space_files.load(space) if space else None, runs_dir, name)
-    page = report.write(run)
+    typer.echo(f"report {report.write(run)}", err=True)
     options.finish(run.read(), as_json)
-    typer.echo(f"report {page}", err=True)
+
+
+def _subject(task: str, space: str | None, data_dir: Path | None) -> "Subject":
+    """What is studied, and its space: a task and perhaps a file, or a shipped study, which names its task."""
+    from tuneapp import api, space_files, tasks
+    from tuneapp.errors import UsageError
+
+    if not task and space is None:
+        raise UsageError("`tuneapp effects` needs a task or a study, as in `tuneapp effects digits lr`.")
+    if space is None and task in space_files.shipped():
+        task, space = "", task
+    file = None if space is None else space_files.load(space)
+    named = task or (file.task if file else None) or ""
+    if file is not None and named.startswith(tasks.FEDERATED):
+        tasks.refuse_unknown(named.removeprefix(tasks.FEDERATED), data_dir)
+        return api.Subject(named, file)
+    return api.subject(named or None, None if space is None else Path(space), data_dir)
 
 
 def _tables(names: list[str], values: list[str], section: "Section") -> "list[Asked]":

@@ -128,17 +128,17 @@ def _config(stem: str, words: Mapping[str, Any]) -> tuple[Config, int]:
     config: Config = {}
     position = 0
     while position < len(parts):
-        for length in (3, 2, 1):
-            word = "_".join(parts[position : position + length]).lower()
-            if word in known:
-                config |= known[word]
-                position += length
-                break
-            following = position + length
-            if following < len(parts) and (value := _number(parts[following])) is not None:
-                config[names.get(word, word)] = value
-                position += length + 1
-                break
+        rest = [part.lower() for part in parts[position:]]
+        phrases = ["_".join(rest[:length]) for length in (3, 2, 1)]
+        phrase = next((phrase for phrase in phrases if phrase in known), None)
+        value_at = next((i for i, part in enumerate(rest[:4]) if _number(part) is not None), 0)
+        if phrase is not None:
+            config |= known[phrase]
+            position += phrase.count("_") + 1
+        elif value_at:
+            word = "_".join(rest[:value_at])
+            config[names.get(word, word)] = _number(rest[value_at])
+            position += value_at + 1
         else:
             raise UsageError(
                 f"A file's name must tell its config as in lr_0.05_wd_0_relu_constant.csv, but of '{stem}' "

@@ -84,7 +84,7 @@ class Plan:
     @property
     def most_trials(self) -> int:
         """With all combinations that `combine` may add."""
-        return len(self.seeds) * (len(self.configs) + (len(_groups(self)) if self.combine else 0))
+        return len(self.seeds) * (len(self.configs) + (len(groups(self)) if self.combine else 0))
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -163,7 +163,7 @@ def combinations(plan: Plan, space: SearchSpace, trials: Sequence[Trial], metric
     """The single winners put together, one config for each base that two or more tables share."""
     runs = runs_of(trials)
     found = []
-    for tables in _groups(plan):
+    for tables in groups(plan):
         winners = [winner(table, runs, metric, plan.seeds) for table in tables]
         if all(cell is not None for cell in winners):
             chosen = {
@@ -175,7 +175,7 @@ def combinations(plan: Plan, space: SearchSpace, trials: Sequence[Trial], metric
     return found
 
 
-def _groups(plan: Plan) -> list[list[Table]]:
+def groups(plan: Plan) -> list[list[Table]]:
     """Tables of one hyperparameter that share a base, where there are several."""
     groups: dict[str, list[Table]] = {}
     for table in plan.tables:

@@ -141,6 +141,8 @@ def _overview(studies: Sequence[Study]) -> str:
     data = {json_of(study.facts.get("data")) for study in studies}
     if len(tasks) > 1 or len(data) > 1:
         text_of += "\nThese runs differ in task or data: their numbers do not measure the same thing."
+    if len({study.request.options.get("examples") for study in studies}) > 1:
+        text_of += "\nThese runs differ in the number of training examples."
     return text_of
 
 
@@ -169,7 +171,8 @@ def _at_equal(studies: Sequence[Study], unit: str) -> str:
 
 
 def _shared(studies: Sequence[Study]) -> str:
-    """Configs that two runs or more have: each run's mean, and their paired difference to the first's."""
+    """Configs that two runs or more have, at the last iteration that all of them reached: each run's mean,
+    and the paired difference of the second to the first."""
     metric = studies[0].metric
     by_run = [runs_of(trial for trial in study.trials if trial.over) for study in studies]
     counts: dict[str, int] = {}
@@ -182,27 +185,36 @@ def _shared(studies: Sequence[Study]) -> str:
     if not both:
         return ""
     varied = _varied([configs[known] for known in both])
-    head = ["config", *(study.name for study in studies), f"{studies[1].name} - {studies[0].name}"]
+    head = ["config", "at", *(study.name for study in studies), f"{studies[1].name} - {studies[0].name}"]
     rows = []
     for known in both:
-        ends = [_ends(found.get(known, {}), metric.name) for found in by_run]
+        trials = [found.get(known, {}) for found in by_run]
+        common = min((t.iterations for seeds in trials for t in seeds.values() if t.succeeded), default=0)
+        ends = [_at_iteration(seeds, metric.name, common) for seeds in trials]
         gap = paired(ends[1], ends[0], (studies[1].name, studies[0].name))
         said = " ".join(f"{name}={text(configs[known][name])}" for name in varied if name in configs[known])
         rows.append(
             [
                 said or "all alike",
+                str(common),
                 *(f"{number(fmean(end.values()))} (n = {len(end)})" if end else "-" for end in ends),
                 "-" if gap is None else gap.words + (", told apart" if gap.told_apart else ""),
             ]
         )
-    return f"Configs that the runs share, mean last {metric.name} over seeds\n{table(head, rows)}"
+    return (
+        f"Configs that the runs share: mean {metric.name} over seeds at the last iteration all reached\n"
+        f"{table(head, rows)}"
+    )
 
 
-def _ends(trials: dict[int, Trial], name: str) -> dict[int, float]:
+def _at_iteration(trials: dict[int, Trial], name: str, iteration: int) -> dict[int, float]:
+    """seed -> the metric at that iteration, of trials that came through."""
     return {
         seed: value
         for seed, trial in trials.items()
-        if trial.succeeded and (value := trial.value(name)) is not None
+        if trial.succeeded
+        for at, value in trial.curve(name)
+        if at == iteration and math.isfinite(value)
     }
 
 

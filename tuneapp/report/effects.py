@@ -531,7 +531,7 @@ def _alike(panels: Sequence[Axes], kinds: Sequence[str]) -> None:
     if len(panels) < 2 or len(set(kinds)) > 1 or not all(axes.lines for axes in panels):
         return
     values = np.concatenate([np.asarray(line.get_ydata(), float) for axes in panels for line in axes.lines])
-    low, high = value_limits(values)
+    low, high = value_limits(values.tolist())
     room = 0.06 * (high - low) or 0.1
     for axes in panels:
         axes.set_ylim(low - room, high + room)
