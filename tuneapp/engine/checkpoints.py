@@ -5,7 +5,9 @@
 """
 
 import json
+import os
 import shutil
+import socket
 from pathlib import Path
 
 from tuneapp.request import Metrics
@@ -19,12 +21,21 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.next = folder / "next"
+        self.worker_file = folder / "worker"
 
     def clear_next(self) -> Path:
         """An empty folder for the objective to write to."""
         shutil.rmtree(self.next, ignore_errors=True)
         self.next.mkdir(parents=True)
         return self.next
+
+    def taken_by_this_process(self) -> None:
+        """Note who runs the trial: what Ray says of a process it killed is its pid, not its trial."""
+        self.worker_file.write_text(f"{socket.gethostname()}:{os.getpid()}", encoding="utf-8")
+
+    def worker(self) -> str:
+        """host:pid of the process that ran the trial last; empty before the first."""
+        return self.worker_file.read_text(encoding="utf-8") if self.worker_file.exists() else ""
 
     def latest(self) -> tuple[Path, Metrics] | None:
         """The newest whole checkpoint and the metrics of its iteration."""

@@ -26,12 +26,13 @@ from tuneapp.engine.record import (
     search_of,
     tell_of_idle_workers,
 )
-from tuneapp.engine.runner import ENDED, ITERATION, Runner, Step
+from tuneapp.engine.runner import DETAILS, ENDED, ITERATION, Runner, Step
 from tuneapp.errors import UsageError
 from tuneapp.request import Config, Request
 from tuneapp.studies import RunDirectory, State, Study, Trial
 
 WORKER_RESTARTS = 2  # of one trial whose process dies, from its checkpoint
+TRACEBACKS = 3  # told at most; all are in the record
 LOOK_UP = 0.5  # seconds between two calls of the watchers while all trials compute
 
 
@@ -57,7 +58,7 @@ def run(
         at_once = min(at_once, study.request.search.samples)
         tell_of_idle_workers(study, at_once, tell)
         record = Record(run_directory, study, search_of(study, at_once), watchers or [], listeners)
-        driver = _Driver(record, at_once, function)
+        driver = _Driver(record, at_once, function, tell)
         try:
             driver.run()
         except KeyboardInterrupt:
@@ -89,8 +90,11 @@ class _Slot:
 
 
 class _Driver:
-    def __init__(self, record: Record, at_once: int, function: bytes | None) -> None:
-        self.record, self.study = record, record.study
+    def __init__(
+        self, record: Record, at_once: int, function: bytes | None, tell: Callable[[str], None]
+    ) -> None:
+        self.record, self.study, self.tell = record, record.study, tell
+        self.told = 0
         self.scheduler: _Scheduler | None = None
         self.slots = [_Slot(self.study.request, record.run.path, function) for _ in range(at_once)]
         self.unfinished = deque(trial for trial in self.study.trials if not trial.over)
@@ -137,6 +141,9 @@ class _Driver:
         known = trial.iterations
         self.record.take(trial, step, step["worker"])
         if ENDED in step:
+            if step[DETAILS] and self.told < TRACEBACKS:
+                self.told += 1
+                self.tell(f"trial {trial.number} failed:\n{step[DETAILS].rstrip()}")
             return False
         if trial.iterations >= self.study.request.scheduler.max_iterations:
             self.record.end(trial, State.FINISHED)

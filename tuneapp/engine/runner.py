@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from tuneapp import tasks
+from tuneapp import functions, objectives, tasks
 from tuneapp.engine import checkpoints
 from tuneapp.engine.output import Output, last_words, path_of
 from tuneapp.errors import TuneappError
@@ -25,6 +25,7 @@ ITERATION, METRICS, CHECKPOINT, ENDED, REASON, DETAILS = (
     "details",
 )
 Step = dict[str, Any]
+OURS = (__file__, functions.__file__, objectives.__file__)  # what stands between a driver and an objective
 MERCY = 1.0  # seconds that a trial whose time is over has to end by itself
 
 
@@ -87,9 +88,9 @@ class Runner:
         except TuneappError as error:
             return _end(State.FAILED, str(error))
         except SystemExit as error:
-            return _end(State.FAILED, f"it called sys.exit({error.code!r})", traceback.format_exc())
+            return _end(State.FAILED, f"it called sys.exit({error.code!r})", _trace(error))
         except Exception as error:
-            return _end(State.FAILED, f"{type(error).__name__}: {error}", traceback.format_exc())
+            return _end(State.FAILED, f"{type(error).__name__}: {error}", _trace(error))
         kept = self.resumed_from or self.checkpoints.keep(
             self.iterations, metrics | {ITERATION: self.iterations}
         )
@@ -110,12 +111,14 @@ class Runner:
         """The trial's metrics, from the iteration of its checkpoint on: that one is told again, since the
         process may have died before anyone heard of it."""
         resources = self.request.resources
+        folder = self.checkpoints.clear_next()
+        self.checkpoints.taken_by_this_process()
         context = Context(
             seed=seed,
             device="cuda" if resources.gpus > 0 else "cpu",
             threads=max(1, int(resources.cpus)),
             max_iterations=self.request.scheduler.max_iterations,
-            folder=self.checkpoints.clear_next(),
+            folder=folder,
             timeout=resources.trial_timeout,
             pool=self.pool,
         )
@@ -130,6 +133,14 @@ class Runner:
         for metrics in iterate(result, self.request.metric):
             self.iterations += 1
             yield metrics
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback as if the objective had been called by itself."""
+    inner = error.__traceback__
+    while inner is not None and inner.tb_frame.f_code.co_filename in OURS:
+        inner = inner.tb_next
+    return "".join(traceback.format_exception(type(error), error, inner or error.__traceback__))
 
 
 def explain_death(request: Request, reason: str) -> str:
