@@ -64,7 +64,8 @@ class Known:
     tried: frozenset[Hashable] = frozenset()  # keys of all configs so far
 
     def rng(self, seed: int) -> np.random.Generator:
-        """Draws depend on the study's seed and the trial's number, so that a resumed search draws the same."""
+        """Draws depend on the study's seed and the trial's number, so that a resumed search draws the
+        same."""
         return np.random.default_rng([seed, self.number])
 
 

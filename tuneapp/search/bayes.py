@@ -1,7 +1,11 @@
-"""Warm-up, then a Gaussian process that says where to try next."""
+"""Warm-up, then a Gaussian process that says where expected improvement is highest.
+
+Of bayesian-optimization come the surrogate (the Gaussian process it uses, here fitted with priors) and
+the acquisition class; its own types, suggestion and target space do not: it knows no logarithm and no
+condition, its constant liar refuses categories, and one nan ends it.
+"""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logsumexp
@@ -14,13 +18,12 @@ from tuneapp.search.cube import Cube
 from tuneapp.search.observations import Observations, observe
 from tuneapp.search.outputs import warped
 from tuneapp.search.sampling import unseen
-from tuneapp.studies import State, Trial
 
 CANDIDATES = 1500  # drawn over the whole cube
-PARENTS, CHILDREN = 10, 30  # the best of them are improved by small steps
-RADII = (0.2, 0.1, 0.05, 0.02, 0.01, 0.004)
+PARENTS, CHILDREN = 10, 30  # the best of them, and how many points are tried near each
+RADII = (0.2, 0.1, 0.05, 0.02, 0.01, 0.004)  # ever nearer
 FANTASIES = 8  # guesses of what pending trials will give
-NEIGHBOURS = 256  # observations that the process is fitted to; more are thinned out
+MOST = 256  # observations that the process is fitted to: 1,000 would take seconds an ask
 
 
 class Bayes:
@@ -29,90 +32,115 @@ class Bayes:
     def __init__(self, problem: Problem) -> None:
         self.problem, self.space = problem, problem.space
         self.cardinality = problem.space.cardinality
-        self.first_model = len(problem.space.points) + problem.settings.warmup_trials
         self.cube = Cube(problem.space)
 
     def learns(self, number: int) -> bool:
-        return number >= self.first_model
+        return number >= len(self.space.points) + self.problem.settings.warmup_trials
 
     def used_up(self, tried: frozenset[Hashable]) -> bool:
         return self.cardinality is not None and len(tried) >= self.cardinality
 
     def choose(self, known: Known) -> tuple[Config, str] | None:
-        settings = self.problem.settings
-        rng = known.rng(settings.seed)
-        if not self.learns(known.number):
-            warmup = known.number - len(self.space.points)
-            if settings.warmup_design == "sobol":
-                config = self.space.decode(sobol(self.cube.D, settings.warmup_trials, settings.seed)[warmup])
-                if self.space.key(config) not in known.tried:
-                    return config, "warmup"
-            drawn = unseen(self.space, known.tried, rng)
-            return None if drawn is None else (drawn, "warmup")
-        observations = observe(known.done, self.problem)
-        if self.cube.D == 0 or not observations.configs:
-            drawn = unseen(self.space, known.tried, rng)
-            return None if drawn is None else (drawn, "bayes")
-        pending = [trial.config for trial in known.pending]
-        for point in propose(self.cube, observations, pending, rng):
+        rng = known.rng(self.problem.settings.seed)
+        origin = "bayes" if self.learns(known.number) else "warmup"
+        for point in self._points(known, rng):
             config = self.space.decode(point)
             if self.space.key(config) not in known.tried:
-                return config, "bayes"
+                return config, origin
         drawn = unseen(self.space, known.tried, rng)
-        return None if drawn is None else (drawn, "bayes")
+        return None if drawn is None else (drawn, origin)
+
+    def _points(self, known: Known, rng: np.random.Generator) -> Array:
+        """[M, D], the first choice first; none where a random draw is as good."""
+        settings, D = self.problem.settings, self.cube.D
+        if not self.learns(known.number):
+            first = known.number - len(self.space.points)
+            return (
+                _sobol(D, first + 1, settings.seed)[first:]
+                if settings.warmup_design == "sobol"
+                else np.empty((0, D))
+            )
+        seen = observe(known.done, self.problem)
+        if D == 0 or not np.isfinite(seen.scores).any():
+            return np.empty((0, D))
+        return propose(self.cube, seen, [trial.config for trial in known.pending], rng)
 
 
 def propose(cube: Cube, seen: Observations, pending: list[Config], rng: np.random.Generator) -> Array:
-    """Points [M, D] to try next, the best first."""
-    points = np.nan_to_num(cube.encode(seen.configs), nan=0.5)
+    """Points [M, D] to try next at full budget, the best first.
+
+    Pending trials are believed to give what the process guesses, in FANTASIES guesses over which
+    improvement is averaged. The incumbent is the best score; where budgets differ, the highest
+    full-budget prediction at a config that was tried, since a config stopped early may be the best.
+    """
     y, slopes = warped(seen.scores)
-    stopped = bool((seen.budgets < 1).any())
+    chosen = _thinned(y, rng)
+    y = y[chosen]
+    points = np.nan_to_num(cube.encode([seen.configs[k] for k in chosen]), nan=0.5)
+    variances = np.maximum((seen.variances * slopes**2)[chosen], 1e-8)
+    early = bool((seen.budgets < 1).any())
 
     def columns(points: Array, budgets: Array | float = 1.0) -> Array:
-        seen_as = cube.columns(points)
-        return np.column_stack([seen_as, np.broadcast_to(budgets, len(points))]) if stopped else seen_as
+        inputs = cube.columns(points)
+        return np.column_stack([inputs, np.broadcast_to(budgets, len(points))]) if early else inputs
 
-    model = gp.fit(columns(points, seen.budgets), y, np.maximum(seen.variances * slopes**2, 1e-8))
-    y_max: float | Array = float(model.predict(columns(points)).max()) if stopped else y.max()
+    model = gp.fit(columns(points, seen.budgets[chosen]), y, variances)
+    best: float | Array = model.predict(columns(points)).max() if early else y.max()
     if pending:
         waiting = np.nan_to_num(cube.encode(pending), nan=0.5)
         model = gp.believe(model, columns(waiting), FANTASIES, rng)
-        y_max = np.maximum(y_max, model.y_train_[len(y) :].max(axis=0))
-    improvement = gp.LogExpectedImprovement(y_max)
+        best = np.maximum(best, model.y_train_[len(y) :].max(axis=0))
+    improvement = gp.LogExpectedImprovement(best)
 
     def acquisition(points: Array) -> Array:
         values = improvement.base_acq(*gp.latent(model, columns(points)))
-        return values if values.ndim == 1 else logsumexp(values, axis=1)
+        return np.asarray(values if values.ndim == 1 else logsumexp(values, axis=1))
 
-    best = points[np.argsort(-y)[:PARENTS]]
-    return maximise(acquisition, cube, best, rng)
+    return maximise(acquisition, cube, points[np.argsort(-y)[:PARENTS]], rng)
 
 
 def maximise(
     acquisition: Callable[[Array], Array], cube: Cube, incumbents: Array, rng: np.random.Generator
 ) -> Array:
-    """Snapped points [M, D], the best first: over the whole cube and around the incumbents, then ever closer
-    around the best. Snapping comes before the acquisition, so that a point is judged as the config it becomes."""
+    """Points [M, D], the best first: over the whole cube and around the incumbents, then ever nearer to
+    the best.
+
+    Points are snapped before they are judged, so that each is judged as the config that it stands for; a
+    gradient could not step from one integer or category to the next.
+    """
     points = cube.snap(np.vstack([rng.random((CANDIDATES, cube.D)), _near(incumbents, 0.1, cube, rng)]))
     values = acquisition(points)
     for radius in RADII:
-        order = np.argsort(-values)[:PARENTS]
-        children = cube.snap(_near(points[order], radius, cube, rng))
+        parents = points[np.argsort(-values)[:PARENTS]]
+        children = cube.snap(_near(parents, radius, cube, rng))
         points, values = np.vstack([points, children]), np.append(values, acquisition(children))
     return points[np.argsort(-values, kind="stable")]
 
 
 def _near(parents: Array, radius: float, cube: Cube, rng: np.random.Generator) -> Array:
-    """Children of each parent, [len(parents) * CHILDREN, D]: some coordinates moved by about radius, or one value."""
+    """CHILDREN of each parent, half of their coordinates moved: by about radius, to a neighbouring value
+    at least, and now and then to any other choice where choices have no order."""
     children = np.repeat(parents, CHILDREN, axis=0)
     steps = rng.standard_normal(children.shape) * np.maximum(radius, 0.7 * cube.steps)
     switched = np.where(rng.random(children.shape) < 0.3, rng.random(children.shape), children)
-    changed = np.where(cube.unordered, switched, children + steps)
-    return np.where(rng.random(children.shape) < 0.5, changed, children)
+    moved = np.where(cube.unordered, switched, children + steps)
+    return np.where(rng.random(children.shape) < 0.5, moved, children)
 
 
-def sobol(D: int, count: int, seed: int) -> Array:
-    """The first `count` points [count, D] of a scrambled Sobol sequence, balanced at powers of two."""
-    if D == 0 or count == 0:
-        return np.zeros((count, D))
-    return qmc.Sobol(D, rng=np.random.default_rng(seed)).random_base2(max(count - 1, 0).bit_length())[:count]
+def _thinned(y: Array, rng: np.random.Generator) -> list[int]:
+    """Positions of the observations to fit: all up to MOST, beyond that the better half of it and a draw
+    of the rest."""
+    if len(y) <= MOST:
+        return list(range(len(y)))
+    order = np.argsort(-y, kind="stable")
+    rest = rng.choice(order[MOST // 2 :], MOST - MOST // 2, replace=False)
+    return sorted([*order[: MOST // 2].tolist(), *rest.tolist()])
+
+
+def _sobol(D: int, count: int, seed: int) -> Array:
+    """The first points [count, D] of a scrambled Sobol sequence, which fill the cube evenly at powers of
+    two."""
+    if D == 0:
+        return np.empty((count, 0))
+    sequence = qmc.Sobol(D, rng=np.random.default_rng(seed))
+    return np.asarray(sequence.random_base2((count - 1).bit_length())[:count])

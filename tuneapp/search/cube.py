@@ -16,16 +16,17 @@ FINE = 128  # values; a domain of more counts as continuous until its config is 
 class Cube:
     """The unit cube [0, 1]^D of a space, and the columns by which the model sees its points.
 
-    Numbers and ordinals have one column. A categorical has one for each choice, since any order would be false
-    (one in all where there are two), with choices at distance 1 as the ends of other columns are. What is
-    inactive under its condition stands at 0.5, or at no choice: the columns of what it depends on tell that it is.
-    Hyperparameters with strategy "random" have no column.
+    Numbers and ordinals have one column. A categorical has one for each choice, since any order would be
+    false (one in all where there are two), with choices at distance 1 as the ends of other columns are.
+    What is inactive under its condition stands at 0.5, or at no choice: the columns of what it depends on
+    tell that it is. Hyperparameters with strategy "random" have no column.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.names = space.searched
-        self.domains: list[Searched] = [space.hyperparameters[name] for name in self.names]  # type: ignore[misc]
+        domains = [space.hyperparameters[name] for name in self.names]
+        self.domains = [domain for domain in domains if isinstance(domain, Searched)]
         middles = (np.arange(CELLS) + 0.5) / CELLS
         self._values = [
             [domain.value(u) for u in middles] if (domain.cardinality or np.inf) <= FINE else None

@@ -1,7 +1,8 @@
 """The surrogate and its acquisition, in bayesian-optimization's terms.
 
-The surrogate is the scikit-learn Gaussian process that bayesian-optimization uses, with a length scale a dimension
-and fitted by maximum a posteriori; the acquisition is an AcquisitionFunction: expected improvement, in logarithms.
+The surrogate is the scikit-learn Gaussian process that bayesian-optimization uses, with a length scale a
+dimension and fitted by maximum a posteriori; the acquisition is an AcquisitionFunction: expected
+improvement, in logarithms.
 """
 
 import warnings
@@ -19,7 +20,8 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from tuneapp.search.base import Array
 
-# Log-normal priors as (median, spread of the logarithm), for inputs in the unit cube and outputs of variance 1.
+# Log-normal priors as (median, spread of the logarithm), for inputs in the unit cube and outputs of
+# variance 1.
 AMPLITUDE = (1.0, 1.0)
 LENGTH_SCALE = (0.6, 1.3)
 NOISE = (1e-4, 2.0)
@@ -28,9 +30,10 @@ NOISE = (1e-4, 2.0)
 class MapGaussianProcess(GaussianProcessRegressor):  # type: ignore[misc]
     """amplitude * Matern 5/2 + noise, at the mode of the posterior of its D + 2 logarithmic hyperparameters.
 
-    scikit-learn maximises what `log_marginal_likelihood` returns. Here that includes the priors, without which 10
-    observations in 7 dimensions are explained by noise alone or by absurd length scales (Hvarfner et al.,
-    arXiv 2402.02229), and it is computed from pairwise differences that are taken once a fit.
+    scikit-learn maximises what `log_marginal_likelihood` returns. Here that includes the priors, without
+    which 10 observations in 7 dimensions are explained by noise alone or by absurd length scales
+    (Hvarfner et al., arXiv 2402.02229), and it is computed from pairwise differences that are taken once
+    a fit.
     """
 
     def fit(self, X: Array, y: Array) -> "MapGaussianProcess":
@@ -45,7 +48,8 @@ class MapGaussianProcess(GaussianProcessRegressor):  # type: ignore[misc]
     def log_marginal_likelihood(
         self, theta: Array | None = None, eval_gradient: bool = False, clone_kernel: bool = True
     ) -> Any:
-        """Log likelihood + log prior at theta = log(amplitude, length scales [D], noise), and its gradient."""
+        """Log likelihood + log prior at theta = log(amplitude, length scales [D], noise), and its
+        gradient."""
         theta = self.kernel_.theta if theta is None else theta
         y, N = self.y_train_, len(self.y_train_)
         if self.optimizer is None:
@@ -95,7 +99,8 @@ def believe(
 ) -> MapGaussianProcess:
     """The process that has also seen the pending points [P, D], in several guesses of what they will give.
 
-    Its predictions are [M, fantasies]; the guesses are drawn together from the posterior (Snoek et al., 2012).
+    Its predictions are [M, fantasies]; the guesses are drawn together from the posterior (Snoek et al.,
+    2012).
     """
     mean, covariance = gp.predict(pending, return_cov=True)
     draws = rng.multivariate_normal(mean, covariance, size=fantasies, method="cholesky").T  # [P, fantasies]
@@ -121,6 +126,8 @@ class LogExpectedImprovement(ExpectedImprovement):  # type: ignore[misc]
         self.y_max = y_max
 
     def base_acq(self, mean: Array, std: Array) -> Array:
+        if self.y_max is None:
+            raise ValueError("y_max must be set, which `suggest` does")
         z = (mean - self.y_max) / std
         near = np.maximum(z, -1.0)
         far = np.minimum(z, -1.0)

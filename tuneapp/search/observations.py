@@ -24,14 +24,15 @@ class Observations:
 def observe(trials: list[Trial], problem: Problem) -> Observations:
     """A trial's score at each rung it came to, and at its end, each at its own budget.
 
-    The budget is an input of the model, as in multi-task and multi-fidelity Bayesian optimisation (Swersky et al.,
-    2013; Klein et al., 2017): so a trial that was stopped tells what its config gives early, and what early
-    scores say of late ones is learnt from those that went on. Measured on LCBench's tables, mean regret after
-    1,000 epochs, 5 tables and 2 seeds: this 0.043, the last score as if it were a full trial's 0.068, carried on by
-    the median gain of those that went on 0.097, by the highest rung with 8 trials 0.135, ranked by rung first
-    0.221, random with ASHA 0.143.
+    The budget is an input of the model, as in multi-task and multi-fidelity Bayesian optimisation
+    (Swersky et al., 2013; Klein et al., 2017): so a trial that was stopped tells what its config gives
+    early, and what early scores say of late ones is learnt from those that went on. Measured on LCBench's
+    tables, mean regret after 1,000 epochs, 5 tables and 2 seeds: this 0.043, the last score as if it were
+    a full trial's 0.068, carried on by the median gain of those that went on 0.097, by the highest rung
+    with 8 trials 0.135, ranked by rung first 0.221, random with ASHA 0.143.
 
-    Finished trials of one config are one observation, their mean. What diverged or failed is bad at full budget.
+    Finished trials of one config are one observation, their mean. What diverged or failed is bad at full
+    budget.
     """
     metric, scheduler = problem.metric, problem.scheduler
     configs: list[Config] = []

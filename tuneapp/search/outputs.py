@@ -1,4 +1,5 @@
-"""What the model is told of scores: numbers of mean 0 and variance 1 whose bad tail does not drown the good end."""
+"""What the model is told of scores: numbers of mean 0 and variance 1 whose bad tail does not drown the
+good end."""
 
 import warnings
 
@@ -11,12 +12,12 @@ TAIL = 5.0  # times the way from the median to the best: as far below the median
 
 
 def warped(scores: Array) -> tuple[Array, Array]:
-    """[N] scores, higher is better, nan for what failed or diverged -> [N] of mean 0 and variance 1, and their [N]
-    slopes, by which the standard deviation of a score's noise is multiplied.
+    """[N] scores, higher is better, nan for what failed or diverged -> [N] of mean 0 and variance 1, and
+    their [N] slopes, by which the standard deviation of a score's noise is multiplied.
 
-    Yeo-Johnson with the likeliest exponent, as HEBO does (Cowen-Rivers et al., 2022), after the bad tail is cut off:
-    one loss of 1e30 says no more than "bad", and would leave all others alike. What has no score is as bad as the
-    worst that has one.
+    Yeo-Johnson with the likeliest exponent, as HEBO does (Cowen-Rivers et al., 2022), after the bad tail
+    is cut off: one loss of 1e30 says no more than "bad", and would leave all others alike. What has no
+    score is as bad as the worst that has one.
     """
     known = scores[np.isfinite(scores)]
     if len(known) == 0:

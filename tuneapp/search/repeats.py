@@ -33,7 +33,8 @@ class Repeats:
 
     @property
     def races(self) -> bool:
-        """Whether all its trials that ended ran to their end: one that was stopped early has lost its race."""
+        """Whether all its trials that ended ran to their end: one that was stopped early has lost its
+        race."""
         ended = [trial for trial in self.trials if trial.over]
         return len(self.scores) == len(ended) > 0
 
@@ -47,7 +48,8 @@ def by_config(trials: Iterable[Trial], space: SearchSpace, metric: Metric) -> li
 
 
 def noise(configs: Iterable[Repeats]) -> float | None:
-    """The standard deviation of one seed's score, pooled over the configs that have several; None where none has."""
+    """The standard deviation of one seed's score, pooled over the configs that have several; None where
+    none has."""
     pooled = [(config.sd, len(config.scores) - 1) for config in configs if config.sd is not None]
     freedom = sum(count for _, count in pooled)
     return (
@@ -58,10 +60,11 @@ def noise(configs: Iterable[Repeats]) -> float | None:
 def due(configs: list[Repeats], repeats: int) -> Repeats | None:
     """The config that should run on one more seed, if one should.
 
-    Racing, as SMAC's intensification (Hutter et al., 2011) and F-race do: only configs that may still win. That is, whose
-    mean + standard error reaches the best one's mean - standard error, with the noise pooled over all configs. Where no config
-    has two seeds, the noise is unknown and only the best runs again. The best of those comes first. The r-th
-    seed is the same for all configs, so that they are compared on the same draws.
+    Racing, as SMAC's intensification (Hutter et al., 2011) and F-race do: only configs that may still
+    win. That is, whose mean + standard error reaches the best one's mean - standard error, with the noise
+    pooled over all configs. Where no config has two seeds, the noise is unknown and only the best runs
+    again. The best of those comes first. The r-th seed is the same for all configs, so that they are
+    compared on the same draws.
     """
     racing = [config for config in configs if config.races]
     if not racing:

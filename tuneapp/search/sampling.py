@@ -53,7 +53,8 @@ class Random:
 
 
 class Grid:
-    """The finest grid of at most `samples` configs; where even two values a number give more, some of those."""
+    """The finest grid of at most `samples` configs; where even two values a number give more, some of
+    those."""
 
     def __init__(self, problem: Problem) -> None:
         self.space = problem.space

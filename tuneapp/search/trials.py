@@ -15,16 +15,19 @@ from tuneapp.studies import State, Trial
 
 
 class TrialSearch:
-    """First the points of the space file, then what the algorithm chooses, with repeats of what may win between.
+    """First the points of the space file, then what the algorithm chooses, with repeats of what may win
+    between.
 
-    Deterministic by default: trial k may know the results of the trials before k - lag, and waits for them; the
-    last `lag` trials count as pending even where they have ended. So proposals depend on results alone, not
-    on when they came nor on how many run at once. A lag of one less than the trials in flight is the least that
-    lets all workers start. With `deterministic=False` each proposal knows all results there are.
+    Deterministic by default: trial k may know the results of the trials before k - lag, and waits for
+    them; the last `lag` trials count as pending even where they have ended. So proposals depend on
+    results alone, not on when they came nor on how many run at once. A lag of one less than the trials in
+    flight is the least that lets all workers start. With `deterministic=False` each proposal knows all
+    results there are.
 
-    Where a scheduler stops trials, a result is waited for up to the first cut only, else every worker would wait
-    for the longest trial; what runs on counts as far as it came. How far that is, and which trials are stopped,
-    depends on timing in Ray's schedulers: there the same proposals come again only from the same results.
+    Where a scheduler stops trials, a result is waited for up to the first cut only, else every worker
+    would wait for the longest trial; what runs on counts as far as it came. How far that is, and which
+    trials are stopped, depends on timing in Ray's schedulers: there the same proposals come again only
+    from the same results.
 
     `samples` counts trials, repeats among them: `--samples 30 --repeats 3` costs what `--samples 30` does.
     """
@@ -59,13 +62,15 @@ class TrialSearch:
             return True
         if number < len(self._problem.space.points) or not self._algorithm.used_up(self._tried()):
             return False
-        # All configs were tried; what may still come is another seed of one, and that may hang on those that run.
+        # All configs were tried; what may still come is another seed of one, and that may hang on those
+        # that run.
         known = self._known(number)
         running = any(not trial.over for trial in known.done + known.pending)
         return settings.repeats == 1 or (not running and self._repeat(known) is None)
 
     def _repeat(self, known: Known) -> Repeats | None:
-        """Repeats take at most their share until all configs that are left to find could not be repeated any more."""
+        """Repeats take at most their share until all configs that are left to find could not be repeated
+        any more."""
         settings, metric = self._problem.settings, self._problem.metric
         trials = [self._trials[k] for k in sorted(self._trials)]
         after = trials[len(self._problem.space.points) + settings.warmup_trials :]
@@ -95,7 +100,8 @@ class TrialSearch:
         return frozenset(self._problem.space.key(trial.config) for trial in self._trials.values())
 
     def _seed(self, repeat: int) -> int:
-        """The seed of a config's repeat-th trial: the same for all configs, so that they race on equal terms."""
+        """The seed of a config's repeat-th trial: the same for all configs, so that they race on equal
+        terms."""
         return self._problem.settings.seed * 1000 + repeat
 
 
