@@ -1,6 +1,9 @@
 """Tables, pictures and the page, from runs in every state."""
 
+import json
 import math
+import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 
 from tuneapp import report
 from tuneapp.errors import UnknownName, UsageError
-from tuneapp.report import plots, tables
+from tuneapp.report import plots, surrogate, tables
 from tuneapp.report.axes import Axis, axes, axis
 from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
@@ -36,7 +39,7 @@ def new_run(folder: Path, name: str = "made", mode: str = "max", space: Any = No
         scheduler=SchedulerSettings(max_iterations=9),
     )
     facts = {
-        "argv": ["tuneapp", "tune", "cifar10", "--set", "note=a b"],
+        "argv": ["tune", "cifar10", "--set", "note=a b"],
         "versions": {"tuneapp": "0.1.0", "torch": "2.15.0"},
         "machine": {"cpus": 4},
         "data": {"name": "cifar10", "checksum": "sha256:1234"},
@@ -212,3 +215,97 @@ def test_a_plot_of_an_unknown_hyperparameter_suggests_the_nearest(mixed: RunDire
         report.PLOTS["map"](mixed.read(), "lr", "momentun")
     with pytest.raises(UsageError, match="two different"):
         report.PLOTS["map"](mixed.read(), "lr", "lr")
+
+
+def test_odd_names_and_values_are_drawn_as_they_are(tmp_path: Path) -> None:
+    run = new_run(tmp_path, space={})
+    for number in range(12):
+        odd = {"$a_b$": number / 12, "x^{": ["$y$", "\\frac", "日本"][number % 3], "n" * 200: "v" * 900}
+        add_trial(run, number, [0.1, number / 12], widths=[[64], [8, 8]][number % 2], **odd)
+    assert report.write(run).is_file()
+
+
+@pytest.mark.parametrize("ends", [[1e300, -1e300, 0.5], [1e-310, 2e-310], [math.inf, 0.5, 0.7]])
+def test_extreme_results_are_drawn(tmp_path: Path, ends: list[float]) -> None:
+    run = new_run(tmp_path)
+    for number in range(12):
+        add_trial(run, number, [0.1, ends[number % len(ends)]])
+    assert report.write(run).is_file()
+
+
+def test_the_page_lets_nothing_in_and_nothing_run_but_its_own_scripts(mixed: RunDirectory) -> None:
+    page = report.write(mixed).read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    assert policy[1].startswith(
+        "default-src &#39;none&#39;; style-src &#39;unsafe-inline&#39;; script-src &#39;sha256-"
+    )
+    assert not re.search(r"<(link|iframe|object|embed|img|base)\b", page)
+    assert "<script>alert(1)" not in page
+    assert "tuneapp tune cifar10 --set &#39;note=a b&#39;" in page
+
+
+def test_what_matters_stands_out_from_random_numbers(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        lr = float(10 ** rng.uniform(-4, -1))
+        optimizer = ["sgd", "adamw"][number % 2]
+        active = {"momentum": float(rng.uniform(0.8, 0.99))} if optimizer == "sgd" else {}
+        value = 0.9 - 0.1 * (math.log10(lr) + 2) ** 2
+        add_trial(run, number, [value], lr=lr, optimizer=optimizer, **active)
+    sample = surrogate.sample_of(run.read())
+    found, explained = surrogate.importances(sample)
+    assert found[0].name == "lr"
+    assert found[0].low > next(item.high for item in found if item.name == surrogate.NOISE)
+    assert explained > 0.7
+    assert surrogate.describe(found, explained).endswith(f"lr ({found[0].share:.0%}).")
+    landscape = surrogate.Landscape(sample)
+    mean, deviation = landscape.along(0, np.linspace(0, 1, 30))
+    assert sample.axes[0].at(np.linspace(0, 1, 30))[mean.argmax()] == pytest.approx(0.01, rel=0.5)
+    assert (deviation > 0).all()
+    # No momentum without sgd: that half of the map is empty.
+    table = landscape.over(2, 3, np.array([0.0, 1.0]), np.array([0.2, 0.8]))
+    assert np.isnan(table[:, 1]).all()
+    assert not np.isnan(table[:, 0]).any()
+
+
+def test_an_early_stopped_trial_counts_as_what_it_would_have_come_to(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    for number, final in enumerate([0.6, 0.7, 0.8]):
+        add_trial(run, number, [final - 0.3, final])
+    add_trial(run, 3, [0.25], end="stopped")
+    add_trial(run, 4, [], end="failed")
+    sample = surrogate.sample_of(run.read())
+    assert list(sample.scores) == pytest.approx([0.6, 0.7, 0.8, 0.55])
+
+
+def test_too_few_trials_are_told_so(mixed: RunDirectory) -> None:
+    study = mixed.read()
+    assert surrogate.sample_of(study).why_not == "Too few trials: 9 have ended with a result, 10 are needed."
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_make_a_small_page_soon(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(10_000):
+        config = {"lr": float(10 ** rng.uniform(-4, -1)), "optimizer": "adamw", "batch_size": 64}
+        start, trial = 1000.0 + number, {"trial": number}
+        lines.append(
+            {"event": "asked", "time": start, **trial, "config": config, "origin": "bayes", "seed": 0}
+        )
+        lines.append({"event": "started", "time": start, **trial})
+        for iteration in range(1, 10):
+            metrics = {"val_accuracy": float(rng.random()), "train_loss": 1.0, "lr": config["lr"]}
+            told = {"iteration": iteration, "metrics": metrics, "worker": f"host:{number % 64}"}
+            lines.append({"event": "iteration", "time": start + iteration, **trial, **told})
+        ended = {"reason": f"reason {number}"} if number % 3 == 0 else {}
+        lines.append({"event": "failed" if ended else "finished", "time": start + 10, **trial, **ended})
+    run.events_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    begun = time.process_time()
+    page = report.write(run)
+    assert time.process_time() - begun < 60
+    assert page.stat().st_size < 3_000_000
+    assert "The best" in page.read_text()

@@ -38,7 +38,7 @@ def chart_data(study: Study, found: Effects | None = None) -> dict[str, Any]:
         "best": study.best.number if study.best else None,
         "progress": _progress(study),
         "curves": _curves(study),
-        "rungs": plots.rungs(study),
+        "rungs": [rung for rung in plots.rungs(study) if any(rung <= t.iterations for t in study.trials)],
         "timeline": _timeline(shown),
         "effects": _effects(found),
         **_model(study, known),
@@ -87,10 +87,10 @@ def _mean_points(curves: Sequence[Sequence[tuple[int, float]]]) -> list[list[flo
 
 def _axis(one: Axis) -> dict[str, Any]:
     return {
-        "name": one.name,
+        "name": one.name[:200],
         "log": one.log,
         "choices": len(one.choices),
-        "ticks": [[_short(unit), label[:24]] for unit, label in one.ticks()],
+        "ticks": [[_short(unit), label[:18]] for unit, label in one.ticks()],
     }
 
 

@@ -52,6 +52,7 @@ MAX_CURVES = 200  # more lines make a picture slow and grey
 MAX_LINES = 500
 MAX_MARKS = 1000
 MAX_INDEXES = 60  # more numbers cover each other
+MAX_POLES = 14  # hyperparameters side by side, where none are named
 MAX_BARS = 20
 BASELINE_TRIALS = 5  # random results below this number make no band
 
@@ -136,6 +137,7 @@ def curves(study: Study) -> Figure:
     drawn = [trial for trial in study.trials if trial.curve(name)]
     if not drawn:
         return words_only("Learning curves", NO_RESULT)
+    longest = max(trial.iterations for trial in drawn)
     if max(len(trial.curve(name)) for trial in drawn) < 2:
         return words_only("Learning curves", "Every trial reported once: there are no curves to draw.")
     top = leaders(study)
@@ -144,7 +146,8 @@ def curves(study: Study) -> Figure:
     figure, axes = sheet(f"Learning curves of {brief(name)}{note}")
     values = [value for trial in shown for _, value in trial.curve(name)]
     low, high = scale_values(axes, values)
-    for rung in rungs(study):
+    reached = [rung for rung in rungs(study) if rung <= longest]
+    for rung in reached:
         axes.axvline(rung, color="#000000", alpha=0.25, linestyle=":", linewidth=1)
     for trial in shown:
         if trial not in top:
@@ -168,7 +171,7 @@ def curves(study: Study) -> Figure:
                 markeredgecolor=STATE_COLOURS[state], markersize=6, linestyle="none",
                 label=STATE_WORDS[state],
             )  # fmt: skip
-    if rungs(study):
+    if reached:
         axes.plot([], [], color="#000000", alpha=0.35, linestyle=":", label="rung of the scheduler")
     axes.set_xlabel("iteration (epoch or round)")
     axes.set_ylabel(metric_label(name))
@@ -184,7 +187,8 @@ def curves(study: Study) -> Figure:
 
 def parallel(study: Study, *names: str) -> Figure:
     """One axis a hyperparameter and one for the result, one line a trial; dark is better."""
-    drawn = [axis(study, name) for name in names] or axes_of(study)
+    known = axes_of(study)
+    drawn = [axis(study, name) for name in names] or known[:MAX_POLES]
     scored = scored_trials(study)
     shown = thinned(scored, leaders(study), MAX_LINES)
     if not shown or not drawn:
@@ -192,10 +196,12 @@ def parallel(study: Study, *names: str) -> Figure:
         return words_only("Parallel coordinates", words)
     values = np.array([study.value(trial) for trial in shown], dtype=float)
     norm, colours = norm_for(list(values)), value_map(study)
+    note = "" if names or len(drawn) == len(known) else f"{len(drawn)} of {len(known)} "
     figure = new_figure(max(8.0, 1.35 * (len(drawn) + 1)), 4.8)
     axes = figure.add_subplot()
     axes.set_title(
-        f"Hyperparameters of {some_of(shown, scored)}, dark: better {brief(study.metric.name)}",
+        f"{note}{'hyper' if note else 'Hyper'}parameters of {some_of(shown, scored)}, "
+        f"dark: better {brief(study.metric.name)}",
         loc="left",
         fontsize=11,
     )
@@ -312,7 +318,7 @@ def importances(study: Study) -> Figure:
         label="10 to 90 % over bootstraps of the trials",
     )  # fmt: skip
     axes.axvline(floor.high, color=RED, linestyle="--", linewidth=1.2, label="what random numbers reach")
-    axes.set_yticks(range(len(rows)), [brief(item.name) for item in rows])
+    axes.set_yticks(range(len(rows)), [brief(item.name, 24) for item in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, max(1.0, float((shares + spans[1]).max()) * 1.02))
     axes.set_xlabel(

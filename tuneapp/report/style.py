@@ -31,6 +31,7 @@ ORIGINS = {
     "point": ("given points, grid", "#333333", "D"),
 }
 DPI = 110
+LARGEST = 1e100  # matplotlib's own arithmetic overflows far beyond
 
 
 def origin_group(origin: str) -> str:
@@ -85,7 +86,7 @@ def value_limits(values: Sequence[float]) -> tuple[float, float]:
 
     Far off is three interquartile ranges beyond a quartile (Tukey's outer fence).
     """
-    finite = np.asarray([v for v in values if np.isfinite(v)], dtype=float)
+    finite = np.asarray([v for v in values if np.isfinite(v)], dtype=float).clip(-LARGEST, LARGEST)
     if not len(finite):
         return 0.0, 1.0
     first, third = np.quantile(finite, [0.25, 0.75])
@@ -98,7 +99,7 @@ def value_limits(values: Sequence[float]) -> tuple[float, float]:
 def wants_log(values: Sequence[float]) -> bool:
     """Positive values that span more than two decades in their bulk."""
     finite = np.asarray([v for v in values if np.isfinite(v)], dtype=float)
-    if len(finite) < 3 or finite.min() <= 0:
+    if len(finite) < 3 or finite.min() < 1 / LARGEST:
         return False
     low, high = np.quantile(finite, [0.1, 0.9])
     return bool(high / low > 100)
@@ -145,7 +146,7 @@ def scale_axis(axes: Axes, which: str, axis: Axis) -> None:
         room = (high / low) ** 0.04
         set_limits(low / room, high * room)
     else:
-        room = 0.04 * (high - low) or 0.5
+        room = 0.04 * (high - low) or max(0.5, 1e-6 * abs(high))
         set_limits(low - room, high + room)
     direction.set_label_text(brief(axis.name) + (" (log scale)" if axis.numeric and axis.log else ""))
 

@@ -10,7 +10,7 @@ config's fault.
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,6 +27,7 @@ BOOTSTRAPS = 24  # refits of the forest: enough for a 10 to 90 % interval
 FOREST_TRIALS = 2000  # more change the answer less than the interval
 PROCESS_TRIALS = 250  # a Gaussian process costs their cube
 SAMPLES = 48  # trials over which dependence is averaged
+LARGEST = 1e100  # a score beyond would overflow where it is squared
 NOISE = "(random numbers)"  # a made-up hyperparameter that cannot matter
 
 
@@ -45,7 +46,12 @@ class Sample:
 
     @property
     def enough(self) -> bool:
-        return len(self.scores) >= self.needed and len(self.axes) > 0 and float(np.ptp(self.scores)) > 0
+        return len(self.scores) >= self.needed and len(self.axes) > 0 and self._differ
+
+    @property
+    def _differ(self) -> bool:
+        """Whether the scores differ by more than rounding."""
+        return float(np.ptp(self.scores)) > max(1e-12 * float(np.abs(self.scores).max()), 1e-100)
 
     @property
     def why_not(self) -> str:
@@ -83,7 +89,7 @@ def sample_of(study: Study) -> Sample:
         np.nan if (score := study.score(trial)) is None
         else score + (gains.get(trial.iterations, 0.0) if trial.state is State.STOPPED else 0.0)
         for trial in over
-    ])  # fmt: skip
+    ]).clip(-LARGEST, LARGEST)  # fmt: skip
     known = axes_of(study)
     if np.isnan(raw).all():
         return Sample(known, np.empty((0, len(known))), np.empty(0))
@@ -114,6 +120,7 @@ def importances(sample: Sample) -> tuple[list[Importance], float]:
     explain; at 0 or below, the importances mean nothing. The sample must be `enough`.
     """
     sample = sample.subset(FOREST_TRIALS)
+    sample = replace(sample, scores=(sample.scores - sample.scores.min()) / np.ptp(sample.scores))
     rng = np.random.default_rng(0)
     count, names = len(sample.scores), [*(one.name for one in sample.axes), NOISE]
     encoder = Encoder(sample.axes)

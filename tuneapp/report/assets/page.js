@@ -56,6 +56,7 @@
 
   const format = (value) => (value === null || value === undefined ? "none" : Number(value.toPrecision(4)).toString());
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+  const short = (words, limit) => (words.length > limit ? `${words.slice(0, limit - 1)}…` : words);
   const CROSS = "path://M2 0L5 3L8 0L10 2L7 5L10 8L8 10L5 7L2 10L0 8L3 5L0 2Z";
   const groups = [
     { key: "random", words: "random, warm-up", colour: "blue", symbol: "circle", size: 9 },
@@ -112,7 +113,7 @@
     const values = [...labels.keys()];
     return {
       min: -room, max: 1 + room, scale: false,
-      name: axis.name + (axis.log ? " (log)" : ""),
+      name: short(axis.name, 30) + (axis.log ? " (log)" : ""),
       axisLabel: { color: cssColour("ink"), customValues: values, hideOverlap: true, formatter: (value) => labels.get(nearest(value)) },
       axisTick: { show: true, customValues: values, lineStyle: { color: cssColour("faint") } },
       splitLine: { show: false },
@@ -305,10 +306,10 @@
 
   function drawParallel() {
     const shown = data.trials.filter((t) => t.k).sort((a, b) => share(a.v) - share(b.v));
+    if (byId("chart-parallel")) byId("chart-parallel").style.minWidth = `${Math.max(44, 7 * data.axes.length)}rem`;
     const axes = data.axes.map((axis, dim) => {
       const drawn = unitAxis(axis);
-      const name = drawn.name.length > 16 ? `${drawn.name.slice(0, 15)}…` : drawn.name;
-      const found = { dim, ...drawn, type: "value", min: 0, max: 1, name, nameLocation: "end" };
+      const found = { dim, ...drawn, type: "value", min: 0, max: 1, name: short(drawn.name, 16), nameLocation: "end" };
       if (shown.every((t) => t.u[dim] !== null)) return found;
       const { customValues, formatter } = drawn.axisLabel;
       return {
