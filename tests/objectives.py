@@ -62,3 +62,17 @@ def dies_always(x: float) -> float:
 def counts_its_calls(x: float, folder: str) -> float:
     Path(folder, f"{x!r}").touch(exist_ok=False)
     return x
+
+
+def hogs_memory_above_half(x: float) -> Iterator[dict[str, float]]:
+    """Takes 100 MB every 20 ms, up to 6 GB."""
+    import time
+
+    import numpy as np
+
+    taken = []
+    for _ in range(60 if x > 0.5 else 5):
+        if x > 0.5:
+            taken.append(np.ones(12_500_000))
+        time.sleep(0.02)
+    yield {"score": x}

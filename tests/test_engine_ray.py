@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tuneapp import engine
@@ -150,3 +151,24 @@ def test_the_engine_leaves_the_folder_of_the_caller_alone(make_run: MakeRun) -> 
     here = os.getcwd()  # noqa: PTH109
     engine.run(make_run("quadratic", samples=2, max_iterations=1))
     assert Path.cwd() == Path(here)
+
+
+@pytest.mark.slow
+def test_a_trial_that_takes_all_memory_fails_alone(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = psutil.virtual_memory()
+    threshold = 1 - memory.available / memory.total + 3 * 2**30 / memory.total
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.3f}")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    run = make_run(
+        "hogs_memory_above_half", samples=6, algorithm="random", scheduler="none", max_iterations=1
+    )
+    with drive(run) as driver:
+        assert driver.wait(timeout=240) == 0
+    study = run.read()
+    assert study.closed
+    for trial in study.trials:
+        greedy = trial.config["x"] > 0.5
+        assert trial.state is (State.FAILED if greedy else State.FINISHED)
+        assert trial.reason.startswith("out of memory") == greedy

@@ -1,4 +1,4 @@
-"""Ray itself: started quietly on this machine, or joined; what it can serve is checked before anything runs."""
+"""Ray itself: started quietly on this machine, or joined; what it can serve is checked before a run."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

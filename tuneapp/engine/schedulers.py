@@ -74,7 +74,7 @@ class Asha(_ByNumber, AsyncHyperBandScheduler):
 
 
 class Median(_ByNumber, MedianStoppingRule):
-    """Stops a trial whose best is worse than the median of the others' running means (Golovin et al., 2017)."""
+    """Stops a trial whose best is below the median of the others' running means (Golovin et al., 2017)."""
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Its last result has been told already."""

@@ -1,4 +1,4 @@
-"""Ray's view of a search: it suggests a trial number and a config, and keeps nothing that trials.jsonl has not."""
+"""Ray's view of a search: it suggests trials, and keeps nothing that trials.jsonl has not."""
 
 import json
 from collections.abc import Callable

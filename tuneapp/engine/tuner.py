@@ -1,6 +1,7 @@
 """Runs a study with Ray Tune, from its first trial or from wherever its record ends."""
 
 import logging
+import re
 import signal
 import threading
 import warnings
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from ray import tune
 from ray.tune.callback import Callback
 
-from tuneapp.engine import clients, cluster, machine, schedulers
+from tuneapp.engine import checkpoints, clients, cluster, machine, schedulers
 from tuneapp.engine.loggers import build as build_loggers
 from tuneapp.engine.record import Listener, Record, Watcher, life_is_complete, search_of, tell_of_idle_workers
 from tuneapp.engine.recorder import Recorder
@@ -49,12 +50,12 @@ def run(
         at_once = machine.concurrency(resources, have)
         tell_of_idle_workers(study, at_once, tell)
         for _ in range(MOST_FITS):
-            over_before = _over(study)
+            iterations_before = _iterations(study)
             error = _fit(run_directory, study, at_once, watchers or [], listeners or [], callbacks, function)
             if error is None:
                 break
-            if _over(study) == over_before:
-                _fail_the_running(run_directory, study, error)
+            stuck = _iterations(study) == iterations_before
+            _fail_the_killed(run_directory, study, str(error), or_all=stuck)
         else:
             raise TuneappError(
                 f"Ray broke down {MOST_FITS} times ({error}); what was found so far is kept, and "
@@ -130,13 +131,26 @@ def _sigterm_as_sigint() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _over(study: Study) -> int:
-    return sum(trial.over for trial in study.trials)
+def _iterations(study: Study) -> int:
+    return sum(trial.iterations + trial.over for trial in study.trials)
 
 
-def _fail_the_running(run_directory: RunDirectory, study: Study, error: Exception) -> None:
-    """Trials that were running when Ray broke down twice without any end in between."""
-    for trial in study.trials:
-        if not trial.over:
-            reason = f"Ray broke down while it ran: {str(error).splitlines()[0][:200]}"
-            study.apply(run_directory.append(State.FAILED.value, trial=trial.number, reason=reason))
+def _fail_the_killed(run_directory: RunDirectory, study: Study, error: str, or_all: bool) -> None:
+    """Ray's loop ends with the first trial whose worker it killed for want of memory: fail that one alone.
+
+    Where the error names none, `or_all` fails all that were running: nothing else would end the study.
+    """
+    selected = dict(re.findall(r"Selected to kill: .*?\bpid=(\d+), actual memory used=([\d.]+ ?\wB)", error))
+    running = [trial for trial in study.trials if not trial.over]
+    reasons = {}
+    for trial in running:
+        pid = checkpoints.of_trial(run_directory.path, trial.number).worker().rpartition(":")[2]
+        if pid in selected:
+            reasons[trial.number] = f"out of memory: Ray ended its worker, which held {selected[pid]}"
+    if not reasons and or_all:
+        reasons = dict.fromkeys(
+            [trial.number for trial in running], f"Ray broke down while it ran: {error.splitlines()[0][:200]}"
+        )
+    for number, reason in reasons.items():
+        study.apply(run_directory.append(State.FAILED.value, trial=number, reason=reason))
+        checkpoints.of_trial(run_directory.path, number).delete()
