@@ -212,12 +212,12 @@ class Section:
     def read(cls, data: Any) -> "Section":
         """Raises SpaceError, with its path, for anything that could not be meant."""
         _mapping(data, "effects")
-        known_keys(data, cls.__dataclass_fields__, "`effects`")
+        _keys(data, cls.__dataclass_fields__, "`effects`", "effects")
         tables = []
         for i, item in enumerate(_list(data.get("tables", []), "effects", "tables")):
             at = ("effects", "tables", i)
             _mapping(item, *at)
-            known_keys(item, ("vary", "values", "base"), "a table of effects")
+            _keys(item, ("vary", "values", "base"), "a table of effects", *at)
             vary = item.get("vary")
             vary = [vary] if isinstance(vary, str) else _list(vary, *at, "vary")
             values = item.get("values", {})
@@ -230,7 +230,7 @@ class Section:
         for i, item in enumerate(_list(data.get("claims", []), "effects", "claims")):
             at = ("effects", "claims", i)
             _mapping(item, *at)
-            known_keys(item, Claim.__dataclass_fields__, "a claim")
+            _keys(item, Claim.__dataclass_fields__, "a claim", *at)
             if "says" not in item or ("alike" in item) == ("more" in item and "less" in item):
                 raise SpaceError("must have `says`, and either `more` and `less` or `alike`.", *at)
             if item.get("of", "final") not in OF:
@@ -383,6 +383,13 @@ def _mapping(data: Any, *at: str | int) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise SpaceError(f"must map keys to values, but got {data!r:.60}.", *at)
     return data
+
+
+def _keys(data: Mapping[str, Any], known: Iterable[str], noun: str, *at: str | int) -> None:
+    try:
+        known_keys(data, known, noun)
+    except SpaceError as error:
+        raise error.under(*at) from None
 
 
 def _list(data: Any, *at: str | int) -> list[Any]:

@@ -153,9 +153,11 @@ class Effects:
     def _coverage(self) -> list[str]:
         """How many of all combinations of the values were run: the rest is unknown."""
         told = []
+        specs = self.study.request.space.get("hyperparameters", {})
+        follows = {name for name, spec in specs.items() if isinstance(spec, dict) and "derived" in spec}
         for tables in groups(self.plan):
             possible = math.prod(len(table.cells) for table in tables)
-            names = {name for table in tables for name in table.vary}
+            names = {name for table in tables for name in table.vary} | follows
             fixed = {name: value for name, value in tables[0].base.items() if name not in names}
             run = sum(
                 all(trial.config.get(name) == value for name, value in fixed.items())
@@ -518,10 +520,10 @@ def mean_curve(curves: Sequence[Sequence[tuple[int, float]]]) -> tuple[np.ndarra
     """
     by_seed = [{i: v for i, v in curve if math.isfinite(v)} for curve in curves if curve]
     common = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-    values = np.array([[seed[i] for seed in by_seed] for i in common], dtype=float).reshape(len(common), -1)
     if not common:
         empty = np.empty(0)
         return empty, empty, empty
+    values = np.array([[seed[i] for seed in by_seed] for i in common], dtype=float)
     sd = values.std(axis=1, ddof=1) if values.shape[1] > 1 else np.zeros(len(common))
     return np.array(common, dtype=float), values.mean(axis=1), sd
 
