@@ -168,7 +168,7 @@ def _check_own(request: Request, function: functions.Function | None) -> None:
 def federate(
     request: Request, runs_dir: Path, name: str | None, argv: list[str], show: Show, eager: bool
 ) -> Study:
-    """A study of one federation, driven from this process, with a picture of its loss in plots/loss.png.
+    """A study of one federation, driven from this process. Its report is left to `picture_federation`.
 
     eager: start its client actors before the first round, not when they pay.
     """
@@ -182,12 +182,17 @@ def federate(
     study = alone.run(run, show.watchers, eager)
     if study.closed:
         conclude(run, study)
+    return study
+
+
+def picture_federation(study: Study) -> None:
+    """The loss over rounds in plots/loss.png, and the report: as long again as a short federation takes."""
     from tuneapp import report
     from tuneapp.federated import pictures
 
-    pictures.loss_curves({study.name: study.trials[0].history}, run.path / "plots" / "loss.png")
-    report.write(run)
-    return study
+    assert study.folder is not None
+    pictures.loss_curves({study.name: study.trials[0].history}, study.folder / "plots" / "loss.png")
+    report.write(RunDirectory(study.folder))
 
 
 def _check_configs(request: Request, task: tasks.Task) -> None:

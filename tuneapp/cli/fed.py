@@ -158,13 +158,37 @@ def fed(
     with ExitStack() as stack:
         if searches:
             show = options.show(stack, quiet or as_json, log, dashboard)
-            study = api.start(request, runs_dir, name, sys.argv[1:], show)
+            options.finish(api.start(request, runs_dir, name, sys.argv[1:], show), as_json)
         else:
             eager = actors is not None or address is not None
             tell = (lambda line: None) if quiet or as_json else _say
             show = api.Show(watchers=[_RoundLines(tell)], tell=tell)
             study = api.federate(request, runs_dir, name, sys.argv[1:], show, eager)
-    options.finish(study, as_json)
+            _print_federation(study, as_json)
+            api.picture_federation(study)
+            tell(f"report {study.folder}/report.html")
+            options.leave(study)
+
+
+def _print_federation(study: "Study", as_json: bool) -> None:
+    """The result at once: the report takes as long again as a short federation does."""
+    import json
+
+    if as_json:
+        typer.echo(json.dumps(options.outcome(study), indent=2))
+        return
+    trial = study.trials[0]
+    typer.echo(f"{study.name}: {trial.state}{', ' if trial.reason else ''}{trial.reason}")
+    if trial.history:
+        last = trial.history[-1]
+        typer.echo(f"after {trial.iterations} rounds and {trial.seconds:.1f} s:")
+        typer.echo(f"  validation  accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f}")
+    if study.test:
+        test = study.test
+        typer.echo(
+            f"  test        accuracy {test['test_accuracy']:.2%}, loss {test['test_loss']:.4f} (read once)"
+        )
+        typer.echo(f"weights {study.folder}/best/model.safetensors")
 
 
 def _replace(space: Any, name: str, value: Any) -> Any:

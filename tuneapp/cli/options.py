@@ -49,15 +49,22 @@ def show(stack: ExitStack, quiet: bool, log: list[str] | None, dashboard: bool |
 
 
 def finish(study: Study, as_json: bool) -> None:
-    """Print the result; the exit code says whether it is whole: 0, 1 with failed trials, 130 interrupted."""
+    """Print the result, and leave."""
     import json
 
     from tuneapp import report
-    from tuneapp.functions import is_function
 
     assert study.folder is not None
     typer.echo(json.dumps(outcome(study), indent=2) if as_json else report.summary(study))
     typer.echo(f"report {study.folder / 'report.html'}", err=True)
+    leave(study)
+
+
+def leave(study: Study) -> None:
+    """The exit code says whether the study is whole: 0, 1 with failed trials, 130 interrupted."""
+    from tuneapp.functions import is_function
+
+    assert study.folder is not None
     if not study.closed:
         typer.echo(f"Interrupted; go on with: tuneapp resume {_short(study.folder)}", err=True)
         raise typer.Exit(INTERRUPTED)
