@@ -13,7 +13,7 @@ import pytest
 
 from tuneapp import report
 from tuneapp.errors import UnknownName, UsageError
-from tuneapp.report import plots, surrogate, tables
+from tuneapp.report import surrogate, tables, views
 from tuneapp.report.axes import Axis, axes, axis
 from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
@@ -167,16 +167,16 @@ def test_the_incumbent_never_gets_worse_and_follows_the_order_of_ends(tmp_path: 
         add_trial(run, number, [value])
     study = run.read()
     study.trials[2].ended = 0.0  # it ended first
-    ended = plots.in_order_of_end(study)
+    ended = views.in_order_of_end(study)
     assert [trial.number for trial in ended] == [2, 0, 1, 3]
-    assert plots.incumbent_line(study, ended) == [0.5] * 4
+    assert views.incumbent_line(study, ended) == [0.5] * 4
 
 
 def test_the_random_baseline_starts_at_the_quantiles_and_ends_at_the_best_draw(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     for number in range(10):
         add_trial(run, number, [0.1 * (number + 1)], origin="warmup")
-    band = plots.random_baseline(run.read(), 50)
+    band = views.random_baseline(run.read(), 50)
     assert band is not None
     low, middle, high = band
     assert [low[0], middle[0], high[0]] == pytest.approx([0.1, 0.5, 0.9])
@@ -187,14 +187,14 @@ def test_four_random_trials_make_no_baseline(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     for number in range(4):
         add_trial(run, number, [0.5], origin="warmup")
-    assert plots.random_baseline(run.read(), 10) is None
+    assert views.random_baseline(run.read(), 10) is None
 
 
 def test_overlapping_trials_of_one_worker_get_lanes_of_their_own(mixed: RunDirectory) -> None:
     study = mixed.read()
     for trial, (start, end) in zip(study.trials[:3], [(0, 10), (5, 8), (10, 12)], strict=True):
         trial.started, trial.ended = float(start), float(end)
-    assert plots.worker_lanes(study.trials[:3]) == {0: "host:1", 1: "host:1 (2)", 2: "host:1"}
+    assert views.worker_lanes(study.trials[:3]) == {0: "host:1", 1: "host:1 (2)", 2: "host:1"}
 
 
 def test_places_on_a_log_axis_are_even_in_the_log() -> None:
@@ -309,3 +309,17 @@ def test_ten_thousand_trials_make_a_small_page_soon(tmp_path: Path) -> None:
     assert time.process_time() - begun < 60
     assert page.stat().st_size < 3_000_000
     assert "The best" in page.read_text()
+
+
+def test_the_front_keeps_the_trials_that_no_other_beats_in_both(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    for number, (value, size) in enumerate([(0.9, 9.0), (0.8, 3.0), (0.7, 5.0), (0.6, 1.0), (0.6, 1.0)]):
+        config = {"lr": 0.1, "optimizer": "adamw", "batch_size": 64}
+        run.append("asked", trial=number, config=config, origin="bayes", seed=0)
+        run.append("started", trial=number)
+        run.append("iteration", trial=number, iteration=1, metrics={"val_accuracy": value, "size": size})
+        run.append("finished", trial=number)
+    study = run.read()
+    assert [trial.number for trial in views.front(study, Metric("size", "min"))] == [0, 1, 3]
+    assert [trial.number for trial in views.front(study, Metric("size", "max"))] == [0]
+    assert report.PLOTS["pareto"](study, "size:min").axes

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tuneapp.report import plots, surrogate
+from tuneapp.report import surrogate, views
 from tuneapp.report.axes import MISSING, Axis, text, units
 from tuneapp.report.axes import axes as axes_of
 from tuneapp.report.effects import ASIDE, Effects, Section, mean_curve
@@ -25,8 +25,8 @@ CELLS = 24
 def chart_data(study: Study, found: Effects | None = None) -> dict[str, Any]:
     """What page.js draws. Hyperparameters stand as units between 0 and 1, with the ticks that name them."""
     known = axes_of(study)[:MAX_AXES]
-    shown = plots.thinned(study.trials, leaders(study), MAX_TRIALS)
-    values = [value for trial in plots.scored_trials(study) if (value := study.value(trial)) is not None]
+    shown = views.thinned(study.trials, leaders(study), MAX_TRIALS)
+    values = [value for trial in views.scored_trials(study) if (value := study.value(trial)) is not None]
     low, high = value_limits(values)
     return {
         "metric": study.metric.name,
@@ -38,7 +38,7 @@ def chart_data(study: Study, found: Effects | None = None) -> dict[str, Any]:
         "best": study.best.number if study.best else None,
         "progress": _progress(study),
         "curves": _curves(study),
-        "rungs": [rung for rung in plots.rungs(study) if any(rung <= t.iterations for t in study.trials)],
+        "rungs": [rung for rung in views.rungs(study) if any(rung <= t.iterations for t in study.trials)],
         "timeline": _timeline(shown),
         "effects": _effects(found),
         **_model(study, known),
@@ -115,12 +115,12 @@ def _trials(study: Study, shown: Sequence[Trial], known: Sequence[Axis]) -> list
 
 def _progress(study: Study) -> dict[str, Any]:
     """The incumbent's steps, and the random baseline at a hundred points at most."""
-    ended = plots.in_order_of_end(study)
-    line = plots.incumbent_line(study, ended)
+    ended = views.in_order_of_end(study)
+    line = views.incumbent_line(study, ended)
     steps = [[i + 1, _short(v)] for i, v in enumerate(line) if v is not None and (i == 0 or v != line[i - 1])]
     if steps and steps[-1][0] != len(line):
         steps.append([len(line), steps[-1][1]])
-    band = plots.random_baseline(study, len(ended)) if ended else None
+    band = views.random_baseline(study, len(ended)) if ended else None
     at = sorted({int(i) for i in np.geomspace(1, len(ended), 100)}) if ended else []
     return {
         "steps": steps,
@@ -132,7 +132,7 @@ def _curves(study: Study) -> dict[str, Any]:
     name = study.metric.name
     drawn = [trial for trial in study.trials if trial.curve(name)]
     top = leaders(study)
-    shown = plots.thinned(drawn, top, plots.MAX_CURVES)
+    shown = views.thinned(drawn, top, views.MAX_CURVES)
     longest = max((len(trial.curve(name)) for trial in drawn), default=0)
     lines = []
     for trial in shown if longest > 1 else []:
@@ -148,8 +148,8 @@ def _timeline(shown: Sequence[Trial]) -> dict[str, Any]:
     if not begun:
         return {"lanes": [], "bars": [], "unit": "s"}
     zero = min(trial.started or 0.0 for trial in begun)
-    unit, words = plots.time_unit(max((last_moment(trial) or zero) - zero for trial in begun))
-    lanes = plots.worker_lanes(begun)
+    unit, words = views.time_unit(max((last_moment(trial) or zero) - zero for trial in begun))
+    lanes = views.worker_lanes(begun)
     names = list(dict.fromkeys(lanes.values()))
     position = {name: i for i, name in enumerate(names)}
     bars = [

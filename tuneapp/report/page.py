@@ -17,9 +17,9 @@ from tuneapp.report import diagnosis, story
 from tuneapp.report.axes import number, text
 from tuneapp.report.charts import MAX_TRIALS, chart_data, panels_of
 from tuneapp.report.effects import Effects, findings_of, is_effects, table_of
-from tuneapp.report.plots import MAX_CURVES, better
 from tuneapp.report.surrogate import NOISE
 from tuneapp.report.tables import STATE_WORDS, leaders, trials_frame
+from tuneapp.report.views import MAX_CURVES, better
 from tuneapp.studies import Study
 
 MAX_CELLS = 16_000  # of the table: some 1,000 rows; trials.csv has them all

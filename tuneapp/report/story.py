@@ -4,7 +4,7 @@ import statistics
 from collections import Counter
 
 from tuneapp.errors import UsageError
-from tuneapp.report import plots
+from tuneapp.report import views
 from tuneapp.report.axes import number
 from tuneapp.report.style import origin_group
 from tuneapp.report.tables import counts_in_words, duration, one_line, wall_seconds
@@ -63,7 +63,7 @@ def _incumbent(study: Study) -> str:
     assert best is not None
     value = number(study.value(best) or 0.0)
     words = (
-        f"The best is trial {best.number} with {study.metric.name} {value} ({plots.better(study)} is "
+        f"The best is trial {best.number} with {study.metric.name} {value} ({views.better(study)} is "
         "better), "
         f"reached in {best.iterations} iteration{'' if best.iterations == 1 else 's'} and "
         f"{duration(best.seconds)}."
@@ -76,7 +76,7 @@ def _incumbent(study: Study) -> str:
 
 
 def _comparison(study: Study) -> list[str]:
-    scored = plots.scored_trials(study)
+    scored = views.scored_trials(study)
     random = [t for t in scored if origin_group(t.origin) == "random"]
     told = []
     best = study.best

@@ -1,13 +1,7 @@
-"""Pictures of a study: one function a picture, each a Figure, drawn without pyplot's global state.
-
-A picture that has nothing to show says so in words: every function takes a study in any state.
-"""
+"""Pictures of hyperparameters: all together, two at a time, one at a time, and which of them matter."""
 
 import textwrap
-import warnings
-from collections.abc import Callable, Sequence
-from itertools import accumulate
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +10,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
 from tuneapp.errors import UsageError
 from tuneapp.report import surrogate
@@ -27,8 +20,6 @@ from tuneapp.report.style import (
     GREY,
     ORIGINS,
     RED,
-    SERIES,
-    STATE_COLOURS,
     brief,
     dress,
     legend_below,
@@ -43,146 +34,16 @@ from tuneapp.report.style import (
     value_map,
     words_only,
 )
-from tuneapp.report.tables import STATE_WORDS, last_moment, leaders
-from tuneapp.studies import State, Study, Trial
+from tuneapp.report.tables import leaders
+from tuneapp.report.views import MAX_CURVES, NO_RESULT, scored_trials, some_of, thinned
+from tuneapp.studies import Study, Trial
 
-NO_RESULT = "No trial has a result yet."
 HALO = [withStroke(linewidth=2.5, foreground="white")]  # black marks stay readable on dark ground
-MAX_CURVES = 200  # more lines make a picture slow and grey
 MAX_LINES = 500
 MAX_MARKS = 1000
 MAX_INDEXES = 60  # more numbers cover each other
 MAX_POLES = 14  # hyperparameters side by side, where none are named
 MAX_BARS = 20
-BASELINE_TRIALS = 5  # random results below this number make no band
-
-
-def results(study: Study) -> Figure:
-    """Every trial's result over its number: random dots, Bayesian crosses, as PHS draws them."""
-    shown = with_value(study)
-    if not shown:
-        return words_only("Result of each trial", NO_RESULT)
-    metric = study.metric
-    figure, axes = sheet(f"Result of each trial: {brief(metric.name)}, {better(study)} is better")
-    values = [study.value(trial) or 0.0 for trial in shown]
-    low, high = scale_values(axes, values)
-    for group, (words, colour, marker) in ORIGINS.items():
-        for early, note in ((False, ""), (True, ", stopped early")):
-            some = [
-                (trial.number, value)
-                for trial, value in zip(shown, values, strict=True)
-                if origin_group(trial.origin) == group and (trial.state is State.STOPPED) is early
-            ]
-            if some:
-                x, y = np.array(some).T
-                axes.scatter(
-                    x, np.clip(y, low, high), s=30, color=colour, marker=marker, linewidths=1.6,
-                    alpha=0.35 if early else 1.0, label=words + note,
-                )  # fmt: skip
-    outside = [t.number for t, v in zip(shown, values, strict=True) if not low <= v <= high]
-    _rail(axes, outside, "far outside the scale", "^" if metric.mode == "min" else "v", "#333333")
-    lost = [trial.number for trial in study.trials if trial.state in (State.DIVERGED, State.FAILED)]
-    _rail(axes, lost, "failed or diverged", "s", GREY)
-    best = study.best
-    if best is not None:
-        place = (best.number, min(max(study.value(best) or 0.0, low), high))
-        axes.scatter(*place, s=150, facecolors="none", edgecolors="black", linewidths=1.5, label="best")
-    axes.set_xlabel("trial number, in the order of asking")
-    axes.set_ylabel(metric_label(metric.name))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_below(figure, axes)
-    return figure
-
-
-def best_so_far(study: Study) -> Figure:
-    """The incumbent's value after each trial that ended, beside what random draws alone would give."""
-    ended = in_order_of_end(study)
-    if not ended:
-        return words_only("Best so far", NO_RESULT)
-    metric = study.metric
-    figure, axes = sheet(f"Best {brief(metric.name)} so far, {better(study)} is better")
-    line = incumbent_line(study, ended)
-    band = random_baseline(study, len(ended))
-    counted = np.arange(1, len(ended) + 1)
-    values = [value for value in line if value is not None]
-    if band is not None:
-        low, middle, high = band
-        axes.fill_between(
-            counted, low, high, color=BLUE, alpha=0.15, linewidth=0,
-            step="post", label="best of as many draws from this run's own random trials, 10 to 90 %",
-        )  # fmt: skip
-        axes.step(
-            counted, middle, where="post", color=BLUE, linestyle="--", linewidth=1.2, label="their median"
-        )
-        values += [*low, *high]
-    drawn = np.array([np.nan if value is None else value for value in line])
-    axes.step(counted, drawn, where="post", color=RED, linewidth=2, label="this search")
-    axes.plot(counted[-1], drawn[-1], "o", color=RED, markersize=5)
-    axes.annotate(
-        f"{drawn[-1]:.4g}", (counted[-1], drawn[-1]), xytext=(0, 8 if metric.mode == "max" else -14),
-        textcoords="offset points", ha="right", fontsize=9,
-    )  # fmt: skip
-    scale_values(axes, values)
-    axes.margins(y=0.1)
-    axes.set_xlabel("trials ended")
-    axes.set_ylabel(metric_label(metric.name))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_below(figure, axes, columns=3)
-    return figure
-
-
-def curves(study: Study) -> Figure:
-    """The metric over iterations, one line a trial; the best in colour, early-stopped ones marked."""
-    name = study.metric.name
-    drawn = [trial for trial in study.trials if trial.curve(name)]
-    if not drawn:
-        return words_only("Learning curves", NO_RESULT)
-    longest = max(trial.iterations for trial in drawn)
-    if max(len(trial.curve(name)) for trial in drawn) < 2:
-        return words_only("Learning curves", "Every trial reported once: there are no curves to draw.")
-    top = leaders(study)
-    shown = thinned(drawn, top, MAX_CURVES)
-    note = f" ({len(shown)} of {len(drawn)} trials)" if len(shown) < len(drawn) else ""
-    figure, axes = sheet(f"Learning curves of {brief(name)}{note}")
-    values = [value for trial in shown for _, value in trial.curve(name)]
-    low, high = scale_values(axes, values)
-    reached = [rung for rung in rungs(study) if rung <= longest]
-    for rung in reached:
-        axes.axvline(rung, color="#000000", alpha=0.25, linestyle=":", linewidth=1)
-    for trial in shown:
-        if trial not in top:
-            x, y = np.array(trial.curve(name)).T
-            axes.plot(x, np.clip(y, low, high), color=GREY, alpha=0.45, linewidth=0.9)
-    for rank, trial in reversed(list(enumerate(top))):
-        x, y = np.array(trial.curve(name)).T
-        axes.plot(
-            x, np.clip(y, low, high), color=SERIES[rank], linewidth=2,
-            label=f"trial {trial.number}: {study.value(trial):.4g}",
-        )  # fmt: skip
-    for state, marker in ((State.STOPPED, "o"), (State.DIVERGED, "X"), (State.FAILED, "X")):
-        ends = [
-            (point[0], min(max(point[1], low), high))
-            for trial in shown
-            if trial.state is state and np.isfinite((point := trial.curve(name)[-1])[1])
-        ]
-        if ends:
-            axes.plot(
-                *np.array(ends).T, marker, color="none" if state is State.STOPPED else STATE_COLOURS[state],
-                markeredgecolor=STATE_COLOURS[state], markersize=6, linestyle="none",
-                label=STATE_WORDS[state],
-            )  # fmt: skip
-    if reached:
-        axes.plot([], [], color="#000000", alpha=0.35, linestyle=":", label="rung of the scheduler")
-    axes.set_xlabel("iteration (epoch or round)")
-    axes.set_ylabel(metric_label(name))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: (not labels[i].startswith("trial"), -i))
-    figure.legend(
-        [handles[i] for i in order], [labels[i] for i in order],
-        loc="outside lower left", ncols=4, frameon=False, fontsize=9,
-    )  # fmt: skip
-    return figure
 
 
 def parallel(study: Study, *names: str) -> Figure:
@@ -380,122 +241,6 @@ def dependence(study: Study, *names: str) -> Figure:
     return figure
 
 
-def timeline(study: Study) -> Figure:
-    """When each worker ran which trial; green triangles mark the starts, red ones the ends."""
-    begun = [trial for trial in study.trials if trial.started is not None]
-    if not begun:
-        return words_only("Worker time line", "No trial has started yet.")
-    zero = min(trial.started or 0.0 for trial in begun)
-    unit, words = time_unit(max((last_moment(trial) or zero) - zero for trial in begun))
-    lanes = worker_lanes(begun)
-    names = list(dict.fromkeys(lanes.values()))
-    figure, axes = sheet("Which worker ran which trial, and when", 8.0, min(12.0, 1.8 + 0.32 * len(names)))
-    few = len(begun) <= MAX_CURVES
-    for state, colour in STATE_COLOURS.items():
-        some = [trial for trial in begun if trial.state is state]
-        if some:
-            lines = [
-                [
-                    ((t.started or zero) - zero, names.index(lanes[t.number])),
-                    ((last_moment(t) or zero) - zero, names.index(lanes[t.number])),
-                ]
-                for t in some
-            ]
-            scaled = np.array(lines) / [unit, 1]
-            axes.add_collection(
-                LineCollection(
-                    list(scaled), colors=colour, linewidths=7 if few else 4, label=STATE_WORDS[state]
-                )
-            )
-            if few:
-                ends = scaled[:, 1] if state is not State.RUNNING else scaled[:0, 1]
-                axes.scatter(scaled[:, 0, 0], scaled[:, 0, 1], s=26, color="#00664B", marker=">", zorder=3)
-                axes.scatter(ends[:, 0], ends[:, 1], s=26, color="#B00020", marker="<", zorder=3)
-    if few:
-        axes.scatter([], [], marker=">", s=26, color="#00664B", label="start")
-        axes.scatter([], [], marker="<", s=26, color="#B00020", label="end")
-    axes.set_yticks(range(len(names)), [brief(name) for name in names], fontsize=8)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.autoscale_view(scaley=False)
-    axes.set_xlabel(f"time since the first start ({words})")
-    axes.set_ylabel("worker")
-    legend_below(figure, axes, columns=7)
-    return figure
-
-
-# -- what the pictures and the page have in common
-
-
-def with_value(study: Study) -> list[Trial]:
-    """Trials that are not lost and have reported: running ones with their last value."""
-    return [
-        trial
-        for trial in study.trials
-        if trial.state not in (State.DIVERGED, State.FAILED) and study.value(trial) is not None
-    ]
-
-
-def scored_trials(study: Study) -> list[Trial]:
-    return [trial for trial in study.trials if study.score(trial) is not None]
-
-
-def in_order_of_end(study: Study) -> list[Trial]:
-    """Trials that are over, as they ended; none where nothing succeeded."""
-    ended = sorted((trial for trial in study.trials if trial.over), key=lambda t: (t.ended or 0.0, t.number))
-    return ended if scored_trials(study) else []
-
-
-def incumbent_line(study: Study, ended: Sequence[Trial]) -> list[float | None]:
-    """The incumbent's value after each of these trials; None before the first success."""
-    scores = [-np.inf if (score := study.score(trial)) is None else score for trial in ended]
-    return [study.metric.score(best) if np.isfinite(best) else None for best in accumulate(scores, max)]
-
-
-def random_baseline(study: Study, count: int) -> tuple[Array, Array, Array] | None:
-    """10, 50 and 90 % quantiles of the best of 1…count draws from the run's own random trials.
-
-    Exact order statistics of the empirical distribution, drawn with replacement: the best of n is at most
-    the q quantile with probability q^n. None below five random results. Lost trials count as the worst.
-    """
-    ended = [trial for trial in study.trials if origin_group(trial.origin) == "random" and trial.over]
-    scores = np.sort([score for trial in ended if (score := study.score(trial)) is not None])
-    if len(scores) < BASELINE_TRIALS:
-        return None
-    lost = len(ended) - len(scores)
-    scores = np.concatenate([np.full(lost, scores[0]), scores])
-    draws = np.arange(1, count + 1)
-    quantiles = [
-        scores[np.ceil(share ** (1 / draws) * len(scores)).astype(int) - 1] for share in (0.1, 0.5, 0.9)
-    ]
-    low, middle, high = (np.array([study.metric.score(v) for v in line]) for line in quantiles)
-    return (low, middle, high) if study.metric.mode == "max" else (high, middle, low)
-
-
-def thinned(trials: Sequence[Trial], top: Sequence[Trial], limit: int) -> list[Trial]:
-    """At most so many trials, evenly over the run, the top ones among them."""
-    if len(trials) <= limit:
-        return list(trials)
-    kept = {trials[i].number for i in np.linspace(0, len(trials) - 1, limit - len(top)).astype(int)}
-    kept |= {trial.number for trial in top}
-    return [trial for trial in trials if trial.number in kept]
-
-
-def some_of(shown: Sequence[Trial], trials: Sequence[Trial]) -> str:
-    """`each trial`, or how many of them are drawn."""
-    return "each trial" if len(shown) == len(trials) else f"{len(shown):,} of {len(trials):,} trials"
-
-
-def rungs(study: Study) -> list[int]:
-    """Iterations at which the scheduler cuts: grace * reduction^k below the maximum; [] where it has none."""
-    settings = study.request.scheduler
-    found = []
-    rung = settings.grace_iterations
-    while settings.type == "asha" and rung < settings.max_iterations:
-        found.append(rung)
-        rung *= settings.reduction
-    return found
-
-
 def pair(study: Study, x: str | None, y: str | None) -> tuple[Axis | None, Axis | None, str]:
     """The two axes asked for, or the first two searched; else None and the words that say why."""
     if not scored_trials(study):
@@ -508,30 +253,6 @@ def pair(study: Study, x: str | None, y: str | None) -> tuple[Axis | None, Axis 
     if first is None or second is None:
         return None, None, "A map needs two searched hyperparameters."
     return first, second, ""
-
-
-def worker_lanes(trials: Sequence[Trial]) -> dict[int, str]:
-    """trial number -> name of its lane: the worker, numbered from 2 where two of its trials overlap."""
-    free_at: dict[str, float] = {}
-    lanes = {}
-    for trial in sorted(trials, key=lambda t: (t.started or 0.0, t.number)):
-        worker = trial.worker or "no worker reported"
-        count = 1
-        lane = worker
-        # A millisecond of overlap is the clock's, not the worker's.
-        while free_at.get(lane, -np.inf) > (trial.started or 0.0) + 1e-3:
-            count += 1
-            lane = f"{worker} ({count})"
-        free_at[lane] = last_moment(trial) or 0.0
-        lanes[trial.number] = lane
-    return {number: lanes[number] for number in sorted(lanes, key=lambda n: lanes[n])}
-
-
-def time_unit(seconds: float) -> tuple[float, str]:
-    """Seconds in one unit of a readable axis, and its name."""
-    if seconds < 180:
-        return 1.0, "s"
-    return (60.0, "min") if seconds < 3 * 3600 else (3600.0, "h")
 
 
 def mark_trials(study: Study, axes: Axes, first: Axis, second: Axis, norm: Normalize | None = None) -> None:
@@ -588,22 +309,6 @@ def wrapped(found: Sequence[surrogate.Importance], explained: float) -> str:
     return brief(textwrap.fill(surrogate.describe(found, explained), 95), 400)
 
 
-def better(study: Study) -> str:
-    return "higher" if study.metric.mode == "max" else "lower"
-
-
-# -- helpers of single pictures
-
-
-def _rail(axes: Axes, numbers: Sequence[int], words: str, marker: str, colour: str) -> None:
-    """Trials that have no place on the scale stand at its foot."""
-    if numbers:
-        axes.plot(
-            numbers, [0.012 if marker != "^" else 0.988] * len(numbers), marker, color=colour, markersize=5,
-            transform=axes.get_xaxis_transform(), label=words, clip_on=False,
-        )  # fmt: skip
-
-
 def _jittered(one: Axis, shown: Sequence[Trial]) -> Array:
     found = units(one, [trial.config for trial in shown])
     if one.numeric:
@@ -632,32 +337,3 @@ def _broken(name: str) -> str:
         return name
     middle = min(cut, key=lambda i: abs(i - len(name) / 2))
     return name[: middle + 1] + "\n" + name[middle + 1 :]
-
-
-def draw_all(study: Study, folder: Path) -> list[Path]:
-    """Every picture of PLOTS as a PNG in the folder, each written whole before it is seen."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, draw in PLOTS.items():
-        path = folder / f"{name}.png"
-        temporary = folder / f".{name}.png"
-        with warnings.catch_warnings():
-            # The font may lack letters of a user's language: boxes in the picture, no noise beside it.
-            warnings.filterwarnings("ignore", "Glyph", UserWarning)
-            draw(study).savefig(temporary, format="png", dpi="figure")
-        temporary.replace(path)
-        written.append(path)
-    return written
-
-
-PLOTS: dict[str, Callable[..., Figure]] = {
-    "results": results,
-    "best": best_so_far,
-    "curves": curves,
-    "parallel": parallel,
-    "map": pair_map,
-    "contour": contour,
-    "importances": importances,
-    "dependence": dependence,
-    "timeline": timeline,
-}
