@@ -348,7 +348,7 @@ class _Refresher:
     """Writes the report now and then, in a process of its own: drawing must not hold up the trials."""
 
     def __init__(self, run: RunDirectory, every: float | None) -> None:
-        self.command = [sys.executable, "-m", "tuneapp", "report", str(run.path)]
+        self.command = [sys.executable, "-m", "tuneapp", "report", "--no-pictures", str(run.path)]
         self.every = every
         self.next = time.monotonic() + (every or 0.0)
         self.process: subprocess.Popen[bytes] | None = None

@@ -42,6 +42,9 @@ def resume(
 
 def report(
     run: options.Run = "latest",
+    pictures: Annotated[
+        bool, typer.Option(help="Draw plots/*.png too; without them it takes a second.")
+    ] = True,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Write a run's pictures, tables and report.html anew, and print its summary."""
@@ -49,7 +52,7 @@ def report(
     from tuneapp.studies import find_run
 
     found = find_run(run, runs_dir)
-    page = reports.write(found)
+    page = reports.write(found, pictures)
     typer.echo(reports.summary(found.read()))
     typer.echo(f"report {page}", err=True)
 
