@@ -35,8 +35,11 @@ class TrialSearch:
     def __init__(self, problem: Problem, algorithm: Algorithm, lag: int) -> None:
         self._problem, self._algorithm, self._lag = problem, algorithm, lag
         self._trials: dict[int, Trial] = {}
+        self._keys: set[Hashable] = set()  # of their configs: made anew at each ask, they took milliseconds
 
     def tell(self, trial: Trial) -> None:
+        if trial.number not in self._trials:
+            self._keys.add(self._problem.space.key(trial.config))
         self._trials[trial.number] = trial
 
     def ask(self) -> Proposal | None:
@@ -97,7 +100,7 @@ class TrialSearch:
         return trial.over or (scheduler.type != "none" and trial.iterations >= scheduler.grace_iterations)
 
     def _tried(self) -> frozenset[Hashable]:
-        return frozenset(self._problem.space.key(trial.config) for trial in self._trials.values())
+        return frozenset(self._keys)
 
     def _seed(self, repeat: int) -> int:
         """The seed of a config's repeat-th trial: the same for all configs, so that they race on equal
