@@ -150,7 +150,7 @@ def _judge_curves(folder: Path, space: str | None, runs_dir: Path, name: str | N
     from tuneapp.effects.curves import import_curves
 
     run = import_curves(folder, space_files.load(space) if space else None, runs_dir, name)
-    typer.echo(f"report {report.write(run)}", err=True)
+    report.write(run)
     options.finish(run.read(), as_json)
 
 
