@@ -1,7 +1,7 @@
 """What other settings of ASHA would have done to trials whose curves are known.
 
-The rule is that of Ray's scheduler, in plain Python so that a hundred thousand decisions take a second; a test
-holds it equal to Ray's own bracket.
+The rule is that of Ray's scheduler, in plain Python so that a hundred thousand decisions take a second; a
+test holds it equal to Ray's own bracket.
 """
 
 import csv
