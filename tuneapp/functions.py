@@ -9,13 +9,14 @@ import sys
 import sysconfig
 import typing
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tuneapp.errors import UsageError, nearest
 from tuneapp.objectives import Context
-from tuneapp.request import Config
+from tuneapp.request import Config, Request
 from tuneapp.spaces import Domain, Searched, SearchSpace
 
 Function = Callable[..., Any]
@@ -79,6 +80,18 @@ def reference(function: Function) -> tuple[str, Path] | None:
     for _ in range(name.count(".") + (Path(file).name == "__init__.py")):
         folder = folder.parent
     return f"{name}:{qualified}", folder
+
+
+def moved(request: Request, folder: Path) -> Request:
+    """The request as it reads where `folder` is a copy of its function's or command's own."""
+    before = request.options.get("folder")
+    if before is None:
+        return request
+    place, colon, attribute = request.task.rpartition(":")
+    task = request.task
+    if place.endswith(".py") and Path(place).is_relative_to(before):
+        task = f"{folder / Path(place).relative_to(before)}{colon}{attribute}"
+    return replace(request, task=task, options={**request.options, "folder": str(folder)})
 
 
 def pickled(function: Function) -> bytes:

@@ -10,20 +10,26 @@ from tuneapp.engine.machine import check, refuse_unless_served
 from tuneapp.errors import TuneappError
 from tuneapp.request import Resources
 
+NOT_CODE = ["runs", ".git", ".venv", "venv", "node_modules", "__pycache__"]  # and what .gitignore names
+
 
 @contextmanager
 def connected(
-    resources: Resources, dashboard: bool | None = False, tell: Callable[[str], None] = lambda line: None
+    resources: Resources,
+    dashboard: bool | None = False,
+    tell: Callable[[str], None] = lambda line: None,
+    code: str | None = None,
 ) -> Iterator[dict[str, float]]:
     """A running Ray; yields what it has, {"CPU": …, "GPU": …}. What this started, it ends.
 
+    code: folder of the user's own modules, sent to the workers of a cluster that is joined.
     dashboard: None starts it where its extra is installed; `tell` is told where it is.
     """
     check(resources)
     with_dashboard = dashboards.wanted(dashboard)
     started_here = not ray.is_initialized()
     if started_here:
-        url = _start(resources, with_dashboard)
+        url = _start(resources, with_dashboard, code)
         dashboards.protect_token()
         if with_dashboard and url:
             tell(dashboards.announcement(url))
@@ -36,7 +42,7 @@ def connected(
             ray.shutdown()
 
 
-def _start(resources: Resources, dashboard: bool) -> str:
+def _start(resources: Resources, dashboard: bool, code: str | None) -> str:
     """Start or join Ray; returns the dashboard's host and port, or nothing."""
     try:
         if resources.address is None:
@@ -49,7 +55,12 @@ def _start(resources: Resources, dashboard: bool) -> str:
                 _node_ip_address="127.0.0.1",  # the address it gives out stays good when the network changes
             )
         else:
-            context = ray.init(address=resources.address, log_to_driver=False, logging_level="CRITICAL")
+            context = ray.init(
+                address=resources.address,
+                runtime_env=None if code is None else {"working_dir": code, "excludes": NOT_CODE},
+                log_to_driver=False,
+                logging_level="CRITICAL",
+            )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TuneappError(

@@ -6,6 +6,7 @@ from typing import Any
 import cloudpickle
 from ray import tune
 
+from tuneapp import functions
 from tuneapp.engine import clients
 from tuneapp.engine.runner import Runner
 from tuneapp.request import Request
@@ -23,6 +24,8 @@ class TrialActor(tune.Trainable):
     ) -> None:
         assert request is not None  # bound by tune.with_parameters
         known = Request.from_json(request)
+        if known.resources.address is not None:  # Ray has put a copy of the user's folder here
+            known = functions.moved(known, Path.cwd())
         passed = None if function is None else cloudpickle.loads(function)
         self.runner = Runner(known, Path(run), passed, clients.pool_of(known.resources))
         self.reset_config(config)

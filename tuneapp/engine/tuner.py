@@ -44,7 +44,9 @@ def run(
     study = run_directory.read()
     resources = study.request.resources
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what went wrong is in our record
-    with run_directory.lock(), cluster.connected(resources, dashboard, tell) as have:
+    with run_directory.lock(), cluster.connected(
+        resources, dashboard, tell, study.request.options.get("folder")
+    ) as have:
         run_directory.mend()
         callbacks = build_loggers(loggers or [], run_directory.path)
         at_once = machine.concurrency(resources, have)
