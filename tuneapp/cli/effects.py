@@ -149,7 +149,7 @@ def _judge_curves(folder: Path, space: str | None, runs_dir: Path, name: str | N
     from tuneapp import report, space_files
     from tuneapp.effects.curves import import_curves
 
-    run = import_curves(folder, space_files.load(space) if space else None, runs_dir, name)
+    run = import_curves(folder, space_files.load(space) if space else None, runs_dir, name, sys.argv[1:])
     report.write(run)
     options.finish(run.read(), as_json)
 

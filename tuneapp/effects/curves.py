@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ ITERATION = ("epoch", "round", "iteration", "step")
 MOST_FILES = 1000
 
 
-def import_curves(folder: Path, file: SpaceFile | None, runs_dir: Path, name: str | None) -> RunDirectory:
+def import_curves(
+    folder: Path, file: SpaceFile | None, runs_dir: Path, name: str | None, argv: Sequence[str] = ()
+) -> RunDirectory:
     """A run directory that holds the folder's curves, one CSV a run, and the plan that they make.
 
     A file's name tells its config: `lr_0.05_wd_0_relu_constant.csv`, with `seed_1` where there are several.
@@ -56,7 +58,7 @@ def import_curves(folder: Path, file: SpaceFile | None, runs_dir: Path, name: st
         search=SearchSettings(algorithm="cells", samples=len(paths), warmup=0, plan=plan.to_json()),
         scheduler=SchedulerSettings(type="none", max_iterations=max(map(len, histories.values()))),
     )
-    run = RunDirectory.create(runs_dir, name, request, {"argv": ["effects", "--from-csv", str(folder)]})
+    run = RunDirectory.create(runs_dir, name, request, {"argv": list(argv)})
     for number, path in enumerate(paths):
         config, seed = configs[path], named[path][1]
         run.append("asked", trial=number, config=config, origin="cell", seed=seed)

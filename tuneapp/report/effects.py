@@ -226,7 +226,8 @@ class Effects:
                 words.append(f"{self._called(a)} and {self._called(b)} share no seed that came through")
             else:
                 verdicts.append(_holds(gap, claim))
-                words.append(f"{gap.first} - {gap.second}: {gap.words}")
+                way = "" if claim.alike or verdicts[-1] != OPEN else f", {_way(gap)}"
+                words.append(f"{gap.first} - {gap.second}: {gap.words}{way}")
         whole = FAILS if FAILS in verdicts else OPEN if OPEN in verdicts else HOLDS
         return Judged(claim, whole, "; ".join(words) + ".")
 
@@ -464,6 +465,13 @@ def _holds(gap: Difference, claim: Claim) -> str:
     return HOLDS if gap.low > 0 else FAILS if gap.high < 0 else OPEN
 
 
+def _way(gap: Difference) -> str:
+    """Where the mean points, for what it is worth."""
+    if gap.mean == 0:
+        return "which points nowhere"
+    return "which points the claimed way" if gap.mean > 0 else "which points the other way"
+
+
 def _apart(config: Config, base: Config) -> str:
     names = [name for name in {**base, **config} if base.get(name) != config.get(name)]
     return ", ".join(f"{name} {text(config[name])}" if name in config else f"no {name}" for name in names)
@@ -533,7 +541,9 @@ def _alike(panels: Sequence[Axes], kinds: Sequence[str]) -> None:
     if len(panels) < 2 or len(set(kinds)) > 1 or not all(axes.lines for axes in panels):
         return
     values = np.concatenate([np.asarray(line.get_ydata(), float) for axes in panels for line in axes.lines])
-    low, high = value_limits(values.tolist())
+    low, high = float(values.min()), float(values.max())
+    if kinds[0] == "loss":  # one batch norm that has not settled, or one spike, flattens all the rest
+        high = max(value_limits(values.tolist())[1], float(np.quantile(values, 0.98)))
     room = 0.06 * (high - low) or 0.1
     for axes in panels:
         axes.set_ylim(low - room, high + room)
