@@ -13,7 +13,7 @@ import pytest
 
 from tuneapp import report
 from tuneapp.errors import UnknownName, UsageError
-from tuneapp.report import surrogate, tables, views
+from tuneapp.report import style, surrogate, tables, views
 from tuneapp.report.axes import Axis, axes, axis
 from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
@@ -278,6 +278,13 @@ def test_an_early_stopped_trial_counts_as_what_it_would_have_come_to(tmp_path: P
     add_trial(run, 4, [], end="failed")
     sample = surrogate.sample_of(run.read())
     assert list(sample.scores) == pytest.approx([0.6, 0.7, 0.8, 0.55])
+
+
+def test_values_far_off_do_not_flatten_the_rest() -> None:
+    assert style.value_limits([0.1, 0.5, 0.9, 0.95, 1.0]) == (0.1, 1.0)
+    low, high = style.value_limits([*np.linspace(1, 2, 30), 1e9])
+    assert low == 1.0
+    assert 2 < high < 5
 
 
 def test_too_few_trials_are_told_so(mixed: RunDirectory) -> None:

@@ -149,7 +149,10 @@ def _flat(data: Any, prefix: str = "") -> Any:
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         elif value is not None and key != "argv":
-            yield f"{prefix}{key}", ", ".join(map(text, value)) if isinstance(value, list) else text(value)
+            yield (
+                f"{prefix}{key}",
+                ", ".join(map(text, value)) or "none" if isinstance(value, list) else text(value),
+            )
 
 
 def _plain(value: Any) -> Any:

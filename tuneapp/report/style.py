@@ -82,17 +82,18 @@ def value_map(study: Study) -> Colormap:
 
 
 def value_limits(values: Sequence[float]) -> tuple[float, float]:
-    """The range that shows most: values far off the bulk do not flatten the rest.
+    """The range to show: all of it, unless a few values far off would flatten the rest.
 
-    Far off is three interquartile ranges beyond a quartile (Tukey's outer fence).
+    Then it ends one and a half times the span of the middle nine tenths beyond them.
     """
     finite = np.asarray([v for v in values if np.isfinite(v)], dtype=float).clip(-LARGEST, LARGEST)
     if not len(finite):
         return 0.0, 1.0
-    first, third = np.quantile(finite, [0.25, 0.75])
-    reach = 3 * (third - first) if third > first else np.inf
-    inside = finite[(finite >= first - reach) & (finite <= third + reach)]
-    low, high = float(inside.min()), float(inside.max())
+    low, high = float(finite.min()), float(finite.max())
+    first, last = (float(end) for end in np.quantile(finite, [0.05, 0.95]))
+    if 0 < (last - first) * 10 < high - low:
+        reach = 1.5 * (last - first)
+        low, high = max(low, first - reach), min(high, last + reach)
     return (low, high) if high > low else (low - (abs(low) or 1.0) * 0.05, high + (abs(high) or 1.0) * 0.05)
 
 

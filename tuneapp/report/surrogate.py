@@ -2,14 +2,14 @@
 
 Importances come from bootstrapped forests (total effects, as Sobol's, of the model over the whole space: the
 fANOVA view of Hutter et al., 2014); dependence and maps come from one Gaussian process with its band.
-Both see diverged trials as the worst, and early-stopped ones at what they would have come to, had they gained
-as much as the median of those that went on. Failed trials are left out: a full disk is no
+Both see diverged trials as the worst, and early-stopped ones at what they would have come to
+(`expected_score`). Failed trials are left out: a full disk is no
 config's fault.
 """
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from tuneapp.report.axes import Array, Axis, text, units
 from tuneapp.report.axes import axes as axes_of
-from tuneapp.studies import State, Study
+from tuneapp.studies import State, Study, Trial
 
 BOOTSTRAPS = 24  # refits of the forest: enough for a 10 to 90 % interval
 FOREST_TRIALS = 2000  # more change the answer less than the interval
@@ -61,6 +61,10 @@ class Sample:
             return f"Too few trials: {len(self.scores)} have ended with a result, {self.needed} are needed."
         return "All trials came out alike: there is nothing to explain."
 
+    def only(self, columns: Sequence[int]) -> "Sample":
+        """The same trials, known by these hyperparameters alone."""
+        return Sample([self.axes[i] for i in columns], self.units[:, list(columns)], self.scores)
+
     def subset(self, limit: int) -> "Sample":
         """Random trials: a choice by score would bend the model."""
         if len(self.scores) <= limit:
@@ -84,12 +88,9 @@ def sample_of(study: Study) -> Sample:
     over = [
         trial for trial in study.trials if trial.state is State.DIVERGED or study.score(trial) is not None
     ]
-    gains = later_gains(study)
-    raw = np.array([
-        np.nan if (score := study.score(trial)) is None
-        else score + (gains.get(trial.iterations, 0.0) if trial.state is State.STOPPED else 0.0)
-        for trial in over
-    ]).clip(-LARGEST, LARGEST)  # fmt: skip
+    expected = expected_score(study)
+    raw = np.array([np.nan if (score := expected(trial)) is None else score for trial in over])
+    raw = raw.clip(-LARGEST, LARGEST)
     known = axes_of(study)
     if np.isnan(raw).all():
         return Sample(known, np.empty((0, len(known))), np.empty(0))
@@ -99,6 +100,26 @@ def sample_of(study: Study) -> Sample:
     configs = [trial.config for trial in over]
     columns = [units(one, configs) for one in known]
     return Sample(known, np.column_stack(columns) if columns else np.empty((len(over), 0)), scores)
+
+
+def expected_score(study: Study) -> Callable[[Trial], float | None]:
+    """A trial's score; of an early-stopped one what it would have come to.
+
+    That is its last score and the median gain from there of the trials that finished, at most their median:
+    the scheduler stopped it because it was behind.
+    """
+    gains = later_gains(study)
+    finals = [study.score(trial) for trial in study.trials if trial.state is State.FINISHED]
+    known = [final for final in finals if final is not None]
+    middle = float(np.median(known)) if known else math.inf
+
+    def expected(trial: Trial) -> float | None:
+        score = study.score(trial)
+        if score is None or trial.state is not State.STOPPED:
+            return score
+        return max(score, min(score + gains.get(trial.iterations, 0.0), middle))
+
+    return expected
 
 
 def later_gains(study: Study) -> dict[int, float]:

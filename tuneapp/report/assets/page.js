@@ -289,13 +289,14 @@
     }));
   }
 
-  // The range of most values: three interquartile ranges beyond the quartiles, as the pictures have it.
+  // The range to show, as the pictures have it: all, unless a few values far off would flatten the rest.
   function bulk(values) {
     const all = values.filter((v) => v !== null).sort((a, b) => a - b);
     if (!all.length) return {};
     const at = (q) => all[Math.round(q * (all.length - 1))];
-    const reach = 3 * (at(0.75) - at(0.25)) || Infinity;
-    const low = Math.max(all[0], at(0.25) - reach), high = Math.min(all[all.length - 1], at(0.75) + reach);
+    let [low, high] = [at(0), at(1)];
+    const span = at(0.95) - at(0.05);
+    if (span > 0 && 10 * span < high - low) [low, high] = [Math.max(low, at(0.05) - 1.5 * span), Math.min(high, at(0.95) + 1.5 * span)];
     const margin = 0.05 * (high - low || Math.abs(high) || 1);
     return { min: Number((low - margin).toPrecision(3)), max: Number((high + margin).toPrecision(3)) };
   }
@@ -306,7 +307,7 @@
 
   function drawParallel() {
     const shown = data.trials.filter((t) => t.k).sort((a, b) => share(a.v) - share(b.v));
-    if (byId("chart-parallel")) byId("chart-parallel").style.minWidth = `${Math.max(44, 7 * data.axes.length)}rem`;
+    if (byId("chart-parallel")) byId("chart-parallel").style.minWidth = `${Math.max(44, 5.5 * data.axes.length)}rem`;
     const axes = data.axes.map((axis, dim) => {
       const drawn = unitAxis(axis);
       const found = { dim, ...drawn, type: "value", min: 0, max: 1, name: short(drawn.name, 16), nameLocation: "end" };

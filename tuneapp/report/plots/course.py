@@ -197,7 +197,17 @@ def pareto(study: Study, other: str = "seconds:min") -> Figure:
     places = [
         (second_value(trial, second) or 0.0, min(max(study.value(trial) or 0.0, low), high)) for trial in on
     ]
-    axes.plot(*np.array(places).T, "o-", color=RED, markersize=7, linewidth=1.4, label="Pareto front")
+    # What a budget buys is a step: between two trials of the front there is none.
+    steps = "steps-post" if second.mode == "min" else "steps-pre"
+    axes.plot(
+        *np.array(places).T,
+        "o-",
+        drawstyle=steps,
+        color=RED,
+        markersize=7,
+        linewidth=1.4,
+        label="Pareto front",
+    )
     for trial, place in list(zip(on, places, strict=True))[:MAX_FRONT]:
         axes.annotate(str(trial.number), place, xytext=(5, 5), textcoords="offset points", fontsize=8)
     axes.set_xlabel(f"{metric_label(name)}, {'higher' if second.mode == 'max' else 'lower'} is better")

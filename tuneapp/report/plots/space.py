@@ -132,6 +132,11 @@ def contour(study: Study, x: str | None = None, y: str | None = None) -> Figure:
         return words_only("Contour", problem)
     known = {one.name: column for column, one in enumerate(sample.axes)}
     fixed = [one.name for one in (first, second) if one.name not in known]
+    others = ""
+    if not fixed and not sample.enough and len(sample.axes) > 2:
+        # Too few trials for all hyperparameters may be enough for two.
+        sample = sample.only([known[first.name], known[second.name]])
+        known, others = {first.name: 0, second.name: 1}, ", others ignored"
     if fixed or not sample.enough:
         problem = f"{fixed[0]} is not searched." if fixed else sample.why_not
         return words_only(f"Contour of {brief(first.name)} and {brief(second.name)}", problem)
@@ -140,7 +145,7 @@ def contour(study: Study, x: str | None = None, y: str | None = None) -> Figure:
     values = np.ma.masked_invalid(scores if study.metric.mode == "max" else -scores)
     figure, axes = sheet(
         f"Model of {brief(study.metric.name)} over {brief(first.name)} and {brief(second.name)}, "
-        "dark: better",
+        f"dark: better{others}",
         7.2,
         5.2,
     )
