@@ -13,7 +13,7 @@ import pytest
 
 from tuneapp import report
 from tuneapp.errors import UnknownName, UsageError
-from tuneapp.report import style, surrogate, tables, views
+from tuneapp.report import repeats, style, surrogate, tables, views
 from tuneapp.report.axes import Axis, axes, axis
 from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
@@ -285,6 +285,18 @@ def test_values_far_off_do_not_flatten_the_rest() -> None:
     low, high = style.value_limits([*np.linspace(1, 2, 30), 1e9])
     assert low == 1.0
     assert 2 < high < 5
+
+
+def test_a_config_on_several_seeds_is_worth_its_mean(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    for number, (value, lr) in enumerate([(0.9, 0.1), (0.7, 0.1), (0.85, 0.2), (0.83, 0.2), (0.95, 0.3)]):
+        add_trial(run, number, [value], lr=lr)
+    found = repeats.repeated(run.read())
+    assert [(one.numbers, one.words) for one in found] == [
+        ("2, 3", "0.84 ± 0.014 (n = 2)"),
+        ("0, 1", "0.8 ± 0.14 (n = 2)"),
+    ]
+    assert "Configs on several seeds" in report.summary(run.read())
 
 
 def test_too_few_trials_are_told_so(mixed: RunDirectory) -> None:

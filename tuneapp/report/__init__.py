@@ -5,6 +5,7 @@ from pathlib import Path
 from tuneapp.report import effects
 from tuneapp.report.page import render
 from tuneapp.report.plots import PLOTS, draw_all
+from tuneapp.report.repeats import repeats_summary
 from tuneapp.report.tables import study_summary, trials_frame
 from tuneapp.studies import RunDirectory, Study
 
@@ -13,8 +14,10 @@ __all__ = ["PLOTS", "summary", "trials_frame", "write"]
 
 def summary(study: Study) -> str:
     """What came out, for a terminal of 100 columns; of a study of effects what each of its tables says."""
-    told = study_summary(study)
-    return f"{told}\n\n{effects.words(study)}" if effects.is_effects(study) else told
+    blocks = [study_summary(study), repeats_summary(study)]
+    if effects.is_effects(study):
+        blocks.append(effects.words(study))
+    return "\n\n".join(block for block in blocks if block)
 
 
 def write(run: RunDirectory, pictures: bool = True) -> Path:

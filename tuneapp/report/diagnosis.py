@@ -20,8 +20,10 @@ Curve = Sequence[tuple[int, float]]  # (iteration, value), in order
 
 RISE = 1.5  # a training loss this much above its first has diverged
 STEP = 0.05  # of the whole fall of the training loss, from one iteration to the next: bouncing
+VAL_STEP = 0.2  # of the median of the late validation losses: bouncing too
 UPWARD = 0.25  # share of those steps that go up
 OVERFIT = 1.05  # the validation loss ends this much above its lowest
+MEANWHILE = 0.10  # share of the training loss that goes at least, while the validation loss rises
 LEARNED = 0.05  # share of the first training loss that must go, or nothing was learned
 BEHIND = 1.5  # the training loss ends this much above the lowest of any value: underfit
 GAP = 0.10  # of the validation loss; a smaller gap to the training loss is no overfitting
@@ -180,7 +182,19 @@ def _bouncing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     steps, fall = np.diff(losses[len(losses) // 2 :]), losses[0] - losses.min()
     size, upward = float(np.abs(steps).mean() / fall) if fall > 0 else 0.0, float((steps > 0).mean())
     if size >= STEP and upward >= UPWARD:
-        return {"size": 100 * size, "upward": 100 * upward}
+        return {"loss": "train_loss", "size": 100 * size, "whole": "whole fall", "upward": 100 * upward}
+    return _bouncing_in_validation(run)
+
+
+def _bouncing_in_validation(run: Run) -> Numbers | None:
+    """A training loss is a mean over the epoch: large steps may show only in what is measured at its end."""
+    late = run.series("val_loss")[len(run.series("val_loss")) // 2 :]
+    if len(late) < 3 or not np.isfinite(late).all():
+        return None
+    steps = np.diff(late)
+    size, upward = float(np.abs(steps).mean() / np.median(late)), float((steps > 0).mean())
+    if size >= VAL_STEP and upward >= UPWARD:
+        return {"loss": "val_loss", "size": 100 * size, "whole": "level", "upward": 100 * upward}
     return None
 
 
@@ -205,7 +219,7 @@ def _underfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
         return None
     gap = val[-1] - train[-1]
     if train[-1] > BEHIND * peers.curve[-1] and gap < GAP * val[-1]:
-        return {"end": train[-1], "peer": peers.fastest, "lowest": float(peers.curve[-1]), "gap": gap}
+        return {"end": train[-1], "peer": peers.fastest, "lowest": float(peers.curve[-1]), "val": val[-1]}
     return None
 
 
@@ -215,7 +229,8 @@ def _overfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
         return None
     calm = smooth(val)
     lowest = int(calm.argmin())
-    if lowest < 0.9 * len(val) and calm[-1] > OVERFIT * calm[lowest] and train[-1] < train[lowest]:
+    rose = lowest < 0.9 * len(val) and calm[-1] > OVERFIT * calm[lowest]
+    if rose and train[-1] < (1 - MEANWHILE) * train[lowest]:
         return {
             "epoch": run.curves["val_loss"][lowest][0],
             "low": float(calm[lowest]),
@@ -374,21 +389,21 @@ RULES: dict[str, tuple[Rule, str, str]] = {
     ),
     "bouncing": (
         _bouncing,
-        "bounces (the learning rate is too high): in the second half train_loss moves by {size} % of its "
-        "whole fall from one iteration to the next, {upward} % of the steps upwards",
-        f"in the second half, the mean step of the training loss is {STEP:.0%} of its whole fall or more, "
-        f"and {UPWARD:.0%} of the steps or more go up",
+        "bounces, as where the learning rate is too high: in the second half {loss} moves by {size} % of its "
+        "{whole} from one iteration to the next, {upward} % of the steps upwards",
+        f"in the second half, the mean step of the training loss is {STEP:.0%} of its whole fall or more, or "
+        f"that of the validation loss {VAL_STEP:.0%} of its median, and {UPWARD:.0%} of the steps or more go up",
     ),
     "too slow": (
         _too_slow,
-        "too slow (the learning rate is too low): after {last} iterations its train_loss of {end} is where "
+        "too slow, as where the learning rate is too low: after {last} iterations its train_loss of {end} is where "
         "{peer} was after {there}, and it is still falling",
         "the fastest value had the same training loss after a third of the iterations, and "
         f"{FALLING:.0%} of the fall or more comes in the last quarter",
     ),
     "underfit": (
         _underfit,
-        "underfits: train_loss ends at {end}, where {peer} reaches {lowest}, and val_loss is {gap} above",
+        "underfits: train_loss ends at {end} and val_loss at {val}, where {peer} has a train_loss of {lowest}",
         f"the training loss ends {BEHIND} times above the lowest of any value, and the gap to the validation "
         f"loss is below {GAP:.0%} of it",
     ),
@@ -397,7 +412,7 @@ RULES: dict[str, tuple[Rule, str, str]] = {
         "overfits since iteration {epoch}: val_loss rose from {low} to {end} while train_loss fell from "
         "{before} to {after}",
         f"the validation loss (running median) ends {OVERFIT - 1:.0%} or more above its lowest, which lies "
-        "in the first nine tenths, while the training loss went on falling",
+        f"in the first nine tenths, while the training loss fell by another {MEANWHILE:.0%} or more",
     ),
     "still improving": (
         _still_improving,

@@ -252,11 +252,13 @@ class Effects:
         for name, combination in self.plan.named.items():
             if key(combination) == key(config):
                 return name
+        base = self.plan.tables[0].base
+        if key(config) == key(base) and len({key(table.base) for table in self.plan.tables}) == 1:
+            return "base"
         for table in self.plan.tables:
             for cell in table.cells:
-                if key(cell.config) == key(config) and key(cell.config) != key(table.base):
+                if key(cell.config) == key(config):
                     return f"{'/'.join(table.vary)} {label_of(cell)}"
-        base = self.plan.tables[0].base
         return _apart(config, base) or "base"
 
 
@@ -543,7 +545,8 @@ def _alike(panels: Sequence[Axes], kinds: Sequence[str]) -> None:
     values = np.concatenate([np.asarray(line.get_ydata(), float) for axes in panels for line in axes.lines])
     low, high = float(values.min()), float(values.max())
     if kinds[0] == "loss":  # one batch norm that has not settled, or one spike, flattens all the rest
-        high = max(value_limits(values.tolist())[1], float(np.quantile(values, 0.98)))
+        tops = [np.nanmax(np.asarray(line.get_ydata(), float)) for axes in panels for line in axes.lines]
+        high = max(value_limits(values.tolist())[1], float(np.median(tops)))
     room = 0.06 * (high - low) or 0.1
     for axes in panels:
         axes.set_ylim(low - room, high + room)

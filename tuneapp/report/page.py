@@ -17,8 +17,9 @@ from tuneapp.report import diagnosis, story
 from tuneapp.report.axes import number, text
 from tuneapp.report.charts import MAX_TRIALS, chart_data, panels_of
 from tuneapp.report.effects import Effects, findings_of, is_effects, table_of
+from tuneapp.report.repeats import repeated
 from tuneapp.report.surrogate import NOISE
-from tuneapp.report.tables import STATE_WORDS, leaders, trials_frame
+from tuneapp.report.tables import STATE_WORDS, config_in_words, leaders, trials_frame, varied_names
 from tuneapp.report.views import MAX_CURVES, better
 from tuneapp.studies import Study
 
@@ -61,6 +62,8 @@ def render(study: Study) -> str:
         groups=groups[:MAX_GROUPS],
         more_groups=max(0, len(groups) - MAX_GROUPS),
         effects=found,
+        repeats=[(one, config_in_words(one.trials[0], varied_names(study))) for one in repeated(study)[:20]],
+        written_at=round(time.time()),
         table_of=table_of,
         findings_of=findings_of,
         panels_of=panels_of,

@@ -3,7 +3,6 @@
 import statistics
 from collections import Counter
 
-from tuneapp.errors import UsageError
 from tuneapp.report import views
 from tuneapp.report.axes import number
 from tuneapp.report.style import origin_group
@@ -18,10 +17,7 @@ def progress_of(study: Study) -> str:
     if study.folder is None or not (study.folder / ".lock").exists():
         return "interrupted"
     try:
-        with RunDirectory(study.folder).lock():
-            return "interrupted"
-    except UsageError:
-        return "running"
+        return "running" if RunDirectory(study.folder).locked() else "interrupted"
     except OSError:  # a copy on a disk that can only be read: nobody runs it there
         return "interrupted"
 

@@ -3,8 +3,7 @@
 Importances come from bootstrapped forests (total effects, as Sobol's, of the model over the whole space: the
 fANOVA view of Hutter et al., 2014); dependence and maps come from one Gaussian process with its band.
 Both see diverged trials as the worst, and early-stopped ones at what they would have come to
-(`expected_score`). Failed trials are left out: a full disk is no
-config's fault.
+(`expected_score`). Failed trials are left out: a full disk is no config's fault.
 """
 
 import math

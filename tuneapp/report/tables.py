@@ -78,7 +78,7 @@ def failures(study: Study) -> list[Trial]:
 
 def study_summary(study: Study) -> str:
     """What came out, for a terminal of 100 columns."""
-    blocks = [_headline(study), _incumbent(study), _top(study), _failures(study)]
+    blocks = [_headline(study), _incumbent(study), _top(study), _front(study), _failures(study)]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -184,6 +184,30 @@ def _top(study: Study) -> str:
     room = WIDTH - sum(max(len(row[i]) for row in [head, *rows]) + 2 for i in range(5))
     rows = [[*row[:5], textwrap.shorten(row[5], max(20, room), placeholder=" …")] for row in rows]
     return f"Top {len(best)}\n{table(head, rows)}"
+
+
+def _front(study: Study) -> str:
+    """The trials that no other beats in both metrics, of a study that has two."""
+    if not study.request.also:
+        return ""
+    from tuneapp.report.views import front, second_value  # they need this module
+
+    second = study.request.also[0]
+    best = front(study, second)
+    if not best:
+        return ""
+    varied = varied_names(study)
+    head = ["trial", study.metric.name, second.name, "config"]
+    rows = [
+        [
+            str(trial.number),
+            number(study.value(trial) or 0.0),
+            number(second_value(trial, second) or 0.0),
+            textwrap.shorten(config_in_words(trial, varied), 60, placeholder=" …"),
+        ]
+        for trial in best
+    ]
+    return f"Pareto front: no trial is better in both\n{table(head, rows)}"
 
 
 def varied_names(study: Study) -> list[str]:

@@ -560,6 +560,8 @@
   const remember = (name, value) => memory && memory.setItem(keyOf(name), value);
   const remembered = (name) => (memory && memory.getItem(keyOf(name))) ?? null;
 
+  const STALE = 600; // seconds
+
   function keepFresh() {
     const seconds = Number(document.body.dataset.refresh);
     const box = byId("refresh");
@@ -568,9 +570,12 @@
     box.addEventListener("change", () => remember("refresh", box.checked ? "on" : "off"));
     const scroll = remembered("scroll");
     if (scroll) scrollTo(0, Number(scroll));
+    const old = () => Date.now() / 1000 - Number(document.body.dataset.written) > STALE;
     const busy = () => rows.brushed || byId("filter")?.value || document.hidden;
     setInterval(() => {
-      if (!box.checked || busy()) return; // a reader who is comparing must not lose the place
+      if (old()) byId("going").textContent = "Nothing was written for ten minutes: the run was interrupted, or is slow.";
+      if (!box.checked || busy() || (old() && remembered("stale") === document.body.dataset.written)) return; // a reader who is comparing must not lose the place
+      if (old()) remember("stale", document.body.dataset.written); // read once more, then wait for the reader
       remember("scroll", scrollY);
       location.reload();
     }, seconds * 1000);

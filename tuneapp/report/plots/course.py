@@ -174,11 +174,15 @@ def curves(study: Study) -> Figure:
     return figure
 
 
-def pareto(study: Study, other: str = "seconds:min") -> Figure:
+def pareto(study: Study, other: str | None = None) -> Figure:
     """The result against a second metric, and the trials that no other beats in both.
 
-    `other` is a metric's name with its mode, `seconds:min`; `seconds` is the whole trial's.
+    `other` is a metric's name with its mode, `seconds:min`; `seconds` is the whole trial's. None: the one that
+    the study trades off, else the seconds.
     """
+    if other is None:
+        traded = study.request.also or (Metric("seconds", "min"),)
+        other = f"{traded[0].name}:{traded[0].mode}"
     name, _, mode = other.partition(":")
     second = Metric(name, "max" if mode == "max" else "min")
     found = [trial for trial in scored_trials(study) if second_value(trial, second) is not None]
