@@ -76,6 +76,14 @@ def read_folder(
     )
 
 
+def read_picture(path: Path, size: int, channels: int) -> Images:
+    """[size, size, C]: one picture as an imported set would hold it. Raises UsageError with the reason."""
+    picture = np.empty((size, size, channels), dtype=np.uint8)
+    if reason := _decode(path, _header(path), picture, size):
+        raise UsageError(f"{path} must be a picture, but it cannot be read as one ({reason}).")
+    return picture
+
+
 def resized(images: Images, size: int) -> Images:
     """[N, H, W, C] -> [N, size, size, C], by Lanczos; what are no such pictures stays as it is."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:

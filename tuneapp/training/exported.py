@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from PIL import Image, UnidentifiedImageError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from tuneapp import models
+from tuneapp.data.pictures import read_picture
 from tuneapp.errors import UsageError
 from tuneapp.request import Config
 from tuneapp.training import checkpoints
@@ -58,31 +58,19 @@ def predict(
 ) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
     """(path, [(class, probability), ...]) of each picture, the `top` likeliest classes, the likeliest first.
 
-    Pictures of any size and any kind that Pillow reads are squeezed to the model's size and channels.
+    Pictures of any size are squeezed to the model's size and channels, as `tuneapp data import` does it.
     Raises UsageError for what is no picture.
     """
     model, meta = load_exported(folder)
     mean, std = (torch.tensor(meta[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
     for path in paths:
-        x = (_read(path, meta["size"], meta["channels"]) - mean) / std
+        picture = torch.from_numpy(read_picture(path, meta["size"], meta["channels"]))
+        x = (picture.permute(2, 0, 1)[None] / 255 - mean) / std
         with torch.inference_mode():
             shares = model(x)[0].softmax(0)
         best = shares.topk(min(top, len(shares)))
         likeliest = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         yield path, [(meta["classes"][index], share) for share, index in likeliest]
-
-
-def _read(path: Path, size: int, channels: int) -> Tensor:
-    """[1, C, size, size] of 0 to 1."""
-    try:
-        with Image.open(path) as image:
-            squeezed = image.convert("L" if channels == 1 else "RGB").resize(
-                (size, size), Image.Resampling.BILINEAR
-            )
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path} must be a picture, but it cannot be read as one ({error}).") from error
-    pixels = np.asarray(squeezed, dtype=np.float32).reshape(1, size, size, channels) / 255
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from tuneapp import models
 from tuneapp.data import ImageSet, stratified_split, stratified_subset
 from tuneapp.data.batches import Batches, channel_statistics
+from tuneapp.data.image_sets import Images, Labels
+from tuneapp.data.splits import Indices
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objectives import Context, Diverged
 from tuneapp.request import Config, Metrics
@@ -41,11 +43,11 @@ def train(
     """Yields after each epoch train_loss, train_accuracy (of the augmented pictures, as they were learned
     from), val_loss, val_accuracy, lr (of the last step), seconds, examples_per_second (of training).
 
-    Accuracies are shares of 1. `examples` are drawn class by class by `split_seed`, and `val_share` of them
-    set apart for validation. The weights, the order of examples and dropout come from `context.seed`.
-    On a CPU, going on from `context.checkpoint` gives the very bits of an uninterrupted run with the same
-    number of threads. Raises UsageError for a bad config, TuneappError for a checkpoint of another trial,
-    Diverged where the loss is not finite.
+    Losses are cross-entropies without label smoothing, accuracies shares of 1. `examples` are drawn class by
+    class by `split_seed`, and `val_share` of them set apart for validation. The weights, the order of examples
+    and dropout come from `context.seed`. On a CPU, going on from `context.checkpoint` gives the very bits of
+    an uninterrupted run with the same number of threads. Raises UsageError for a bad config, TuneappError for
+    a checkpoint of another trial, Diverged where the loss is not finite.
     """
     torch.set_num_threads(context.threads)
     settings, hyperparameters = split_config(config)
@@ -53,20 +55,7 @@ def train(
     device = torch.device(context.device)
     dtype = resolve_precision(precision, device)
     train_rows, val_rows = _split(images, examples, val_share, split_seed)
-    height, width, channels = images.shape
-    if height != width:
-        raise UsageError(f"Pictures must be square, but those of {images.name} are {width}x{height} pixels.")
-    mean, std = channel_statistics(images.train_images, train_rows)
-    meta = {
-        "dataset": images.name,
-        "classes": list(images.classes),
-        "channels": channels,
-        "size": height,
-        "mean": mean,
-        "std": std,
-        "model": settings.model,
-        "hyperparameters": hyperparameters,
-    }
+    meta = _meta(images, train_rows, settings.model, hyperparameters)
     with _seeded(device, context.seed):
         model = _build(meta, device)
     optimizer: Optimizer = OPTIMIZERS[settings.optimizer](
@@ -88,7 +77,6 @@ def train(
     if context.checkpoint is not None:
         start = _go_on(checkpoints.read(context.checkpoint), fingerprint, model, optimizer)
 
-    resident: dict[str, Any] = {"device": device, "mean": mean, "std": std, "dtype": dtype}
     flip, crop = AUGMENTATIONS[settings.augment]
     train_batches = Batches(
         images.train_images,
@@ -97,17 +85,13 @@ def train(
         batch_size=settings.batch_size,
         flip=flip and images.flip,
         crop=crop,
+        mean=meta["mean"],
+        std=meta["std"],
+        device=device,
+        dtype=dtype,
         seed=context.seed,
-        **resident,
     )
-    val_batches = Batches(
-        images.train_images,
-        images.train_labels,
-        index=val_rows,
-        batch_size=_evaluation_batch(device, images.shape[0]),
-        shuffle=False,
-        **resident,
-    )
+    val_batches = _in_order(images.train_images, images.train_labels, val_rows, meta, device, dtype)
     for epoch in range(start, epochs):
         began = time.perf_counter()
         with _seeded(device, context.seed, epoch):
@@ -141,16 +125,7 @@ def evaluate(context: Context, images: ImageSet, *, precision: str = "auto") -> 
     state = checkpoints.read(context.checkpoint)
     model = _build(state.meta, device)
     model.load_state_dict(state.model)
-    batches = Batches(
-        images.test_images,
-        images.test_labels,
-        batch_size=_evaluation_batch(device, images.shape[0]),
-        shuffle=False,
-        device=device,
-        mean=state.meta["mean"],
-        std=state.meta["std"],
-        dtype=dtype,
-    )
+    batches = _in_order(images.test_images, images.test_labels, None, state.meta, device, dtype)
     loss, accuracy = _measure(model, batches, dtype)
     return {"test_loss": loss, "test_accuracy": accuracy}
 
@@ -164,6 +139,25 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     else:
         able = any(torch.cpu.get_capabilities().get(flag) for flag in ("avx512_bf16", "amx_bf16", "bf16"))
     return torch.bfloat16 if name == "bfloat16" or (name == "auto" and able) else torch.float32
+
+
+def _meta(images: ImageSet, rows: Indices, model: str, hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """What it takes to build the model and to feed it, as plain values. mean and std are of the pictures it
+    learns from."""
+    height, width, channels = images.shape
+    if height != width:
+        raise UsageError(f"Pictures must be square, but those of {images.name} are {width}x{height} pixels.")
+    mean, std = channel_statistics(images.train_images, rows)
+    return {
+        "dataset": images.name,
+        "classes": list(images.classes),
+        "channels": channels,
+        "size": height,
+        "mean": mean,
+        "std": std,
+        "model": model,
+        "hyperparameters": hyperparameters,
+    }
 
 
 def _build(meta: dict[str, Any], device: torch.device) -> nn.Module:
@@ -193,7 +187,7 @@ def _go_on(state: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Opt
 
 def _split(
     images: ImageSet, examples: int | None, val_share: float, split_seed: int
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+) -> tuple[Indices, Indices]:
     """Rows of the training set to learn from, and to validate on."""
     if not 0 < val_share < 1:
         raise UsageError(f"`val_share` must be between 0 and 1, but got {val_share}.")
@@ -203,11 +197,28 @@ def _split(
     return rows[train], rows[val]
 
 
-def _evaluation_batch(device: torch.device, size: int) -> int:
-    """Examples. A CPU is fastest on what fits its cache: at 32 pixels 128, where 1,000 take 1.3-2.7 times as
-    long each."""
+def _in_order(
+    pictures: Images,
+    labels: Labels,
+    rows: Indices | None,
+    meta: dict[str, Any],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Batches:
+    """To measure on. A CPU is fastest on what fits its cache: at 32 pixels batches of 128 examples, where
+    1,000 take 1.3-2.7 times as long an example; a GPU wants many."""
     pixels = 2**17 if device.type == "cpu" else 2**23
-    return min(1000, max(32, pixels // size**2))
+    return Batches(
+        pictures,
+        labels,
+        index=rows,
+        batch_size=min(1000, max(32, pixels // meta["size"] ** 2)),
+        shuffle=False,
+        mean=meta["mean"],
+        std=meta["std"],
+        device=device,
+        dtype=dtype,
+    )
 
 
 @contextmanager
@@ -240,7 +251,9 @@ def _train_epoch(
         loss = F.cross_entropy(logits, y, label_smoothing=settings.label_smoothing)
         torch.autograd.backward(loss)
         optimizer.step(lr)
-        loss_sum += loss.detach() * len(y)
+        # Reported without label smoothing, so that it compares with val_loss and from trial to trial.
+        plain = F.cross_entropy(logits.detach(), y) if settings.label_smoothing else loss.detach()
+        loss_sum += plain * len(y)
         correct += (logits.detach().argmax(1) == y).sum()
         step += 1
         if step % STEPS_BETWEEN_CHECKS == 0:
