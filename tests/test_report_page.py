@@ -10,6 +10,7 @@ import pytest
 from test_report import add_trial, new_run
 
 from tuneapp import report
+from tuneapp.effects.curves import import_curves
 from tuneapp.report import page
 from tuneapp.studies import RunDirectory
 
@@ -228,3 +229,24 @@ def test_a_page_of_little_loads_without_errors(browser: Any, tmp_path: Path, sta
     browser.get(report.write(small).as_uri())
     assert logged(browser)[0] == []
     assert browser.find_element(By.TAG_NAME, "h1").text == "made"
+
+
+def test_a_page_of_effects_shows_curves_diagnosis_and_verdict(browser: Any, tmp_path: Path) -> None:
+    curves = tmp_path / "curves"
+    curves.mkdir()
+    for lr, rise in ((0.1, 0.05), (0.01, 0.0)):
+        for seed in range(3):
+            rows = ["Epoch,Train Loss,Valid Loss,Valid Accuracy"]
+            for epoch in range(1, 21):
+                train, val = 2 / epoch, 2 / epoch + rise * epoch + 0.001 * seed
+                rows.append(f"{epoch},{train},{val},{60 + epoch / 5 - 100 * rise + seed / 10}")
+            (curves / f"lr_{lr}_seed_{seed}.csv").write_text("\n".join(rows))
+    study = import_curves(curves, None, tmp_path, "effects")
+    logged(browser)
+    browser.get(report.write(study).as_uri())
+    assert logged(browser)[0] == []
+    drawn = browser.find_elements(By.CSS_SELECTOR, "[id^=chart-effect] canvas")
+    assert len(drawn) == 3
+    words = browser.find_element(By.ID, "effects").text
+    assert "0.01 is best with a mean val_accuracy of 0.641" in words
+    assert "lr 0.1 overfits since iteration 6" in words
