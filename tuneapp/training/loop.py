@@ -43,8 +43,8 @@ def train(
     """Yields after each epoch train_loss, train_accuracy (of the augmented pictures, as they were learned
     from), val_loss, val_accuracy, lr (of the last step), seconds, examples_per_second (of training).
 
-    Losses are cross-entropies without label smoothing, accuracies shares of 1. `examples` are drawn class by
-    class by `split_seed`, and `val_share` of them set apart for validation. The weights, the order of examples
+    Losses are cross-entropies without label smoothing, accuracies shares of 1. `examples` are drawn by class
+    and `split_seed`, and `val_share` of them set apart for validation. The weights, the order of examples
     and dropout come from `context.seed`. On a CPU, going on from `context.checkpoint` gives the very bits of
     an uninterrupted run with the same number of threads. Raises UsageError for a bad config, TuneappError for
     a checkpoint of another trial, Diverged where the loss is not finite.
