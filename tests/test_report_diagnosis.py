@@ -56,6 +56,20 @@ def test_a_loss_that_goes_up_and_down_bounces() -> None:
     assert "50 % of the steps upwards" in finding.words
 
 
+def test_a_validation_loss_that_jumps_bounces_though_the_training_loss_does_not() -> None:
+    jumps = [1.5 + (0.4 if epoch % 2 else -0.4) for epoch in EPOCHS]
+    (finding,) = diagnose([run(train_loss=falling(end=1.2), val_loss=jumps)], ACCURACY)
+    assert finding.words.startswith(
+        "bounces, as where the learning rate is too high: in the second half val_loss"
+    )
+
+
+def test_a_validation_loss_that_rises_while_training_stands_still_is_no_overfitting() -> None:
+    still = [2.0 - 0.001 * epoch for epoch in EPOCHS]
+    rises = [1.7 + 0.02 * epoch for epoch in EPOCHS]
+    assert "overfit" not in kinds([run(train_loss=still, val_loss=rises)], [healthy()])
+
+
 def test_a_slow_value_is_where_the_fastest_was_long_before() -> None:
     slow = run("1e-5", train_loss=[2.3 - 0.02 * epoch for epoch in EPOCHS])
     findings = diagnose([slow], ACCURACY, [healthy("1e-3")])

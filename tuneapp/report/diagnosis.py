@@ -392,18 +392,18 @@ RULES: dict[str, tuple[Rule, str, str]] = {
         "bounces, as where the learning rate is too high: in the second half {loss} moves by {size} % of its "
         "{whole} from one iteration to the next, {upward} % of the steps upwards",
         f"in the second half, the mean step of the training loss is {STEP:.0%} of its whole fall or more, or "
-        f"that of the validation loss {VAL_STEP:.0%} of its median, and {UPWARD:.0%} of the steps or more go up",
+        f"that of the validation loss {VAL_STEP:.0%} of its median, and {UPWARD:.0%} of the steps go up",
     ),
     "too slow": (
         _too_slow,
-        "too slow, as where the learning rate is too low: after {last} iterations its train_loss of {end} is where "
-        "{peer} was after {there}, and it is still falling",
+        "too slow, as where the learning rate is too low: after {last} iterations its train_loss of {end} is "
+        "where {peer} was after {there}, and it is still falling",
         "the fastest value had the same training loss after a third of the iterations, and "
         f"{FALLING:.0%} of the fall or more comes in the last quarter",
     ),
     "underfit": (
         _underfit,
-        "underfits: train_loss ends at {end} and val_loss at {val}, where {peer} has a train_loss of {lowest}",
+        "underfits: train_loss ends at {end} and val_loss at {val}; {peer} has a train_loss of {lowest}",
         f"the training loss ends {BEHIND} times above the lowest of any value, and the gap to the validation "
         f"loss is below {GAP:.0%} of it",
     ),
