@@ -169,11 +169,27 @@ def test_a_cluster_is_refused(make_run: MakeRun) -> None:
 
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
-@pytest.mark.parametrize(("function", "reason"), FAULTS.items(), ids=lambda x: getattr(x, "__name__", ""))
-def test_a_faulty_function_fails_its_trial_alone_with_ray(
-    function: Callable[[float], Any], reason: str, tmp_path: Path, ray_here: None
-) -> None:
-    expect_one_failure(engine.run(faulty_run(function, tmp_path)), reason)
+def test_each_fault_fails_its_trial_alone_with_ray(tmp_path: Path, ray_here: None) -> None:
+    names = [function.__name__ for function in FAULTS]
+    points = [{"name": name, "x": x} for x in (0.75, 0.25) for name in names]
+    hyperparameters = {
+        "name": {"type": "categorical", "choices": names},
+        "x": {"type": "float", "low": 0.0, "high": 1.0},
+    }
+    request = Request(
+        f"{FAULTY}:any_fault",
+        {"hyperparameters": hyperparameters, "points": points},
+        Metric("score"),
+        search=SearchSettings("points", samples=len(points)),
+        resources=Resources(concurrent=2, trial_timeout=2.0),
+    )
+    study = engine.run(RunDirectory.create(tmp_path, None, request, {}))
+    assert study.closed
+    faulty, well = study.trials[: len(names)], study.trials[len(names) :]
+    assert [trial.state for trial in well] == [State.FINISHED] * len(names)
+    for trial, reason in zip(faulty, FAULTS.values(), strict=True):
+        assert not trial.succeeded
+        assert reason in trial.reason
 
 
 @pytest.mark.ray

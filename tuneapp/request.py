@@ -121,6 +121,13 @@ class Request:
     scheduler: SchedulerSettings = SchedulerSettings()
     resources: Resources = Resources()
 
+    def __post_init__(self) -> None:
+        names = [metric.name for metric in (self.metric, *self.also)]
+        if len(names) > 2:
+            raise UsageError(f"A study trades off two metrics at most, but got {', '.join(names)}.")
+        if len(set(names)) < len(names):
+            raise UsageError(f"The two metrics of a study must differ, but both are '{names[0]}'.")
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

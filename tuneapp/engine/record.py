@@ -106,7 +106,7 @@ def search_of(study: Study, in_flight: int = 1) -> Search:
     """A search that has been told everything the study holds."""
     request = study.request
     space = SearchSpace.from_dict(request.space)
-    search = make_search(space, study.metric, request.search, request.scheduler, in_flight)
+    search = make_search(space, study.metric, request.search, request.scheduler, in_flight, request.also)
     for trial in study.trials:
         search.tell(trial)
     return search

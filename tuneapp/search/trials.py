@@ -1,6 +1,6 @@
 """The search that the engine drives, and the dictionary of algorithms inside it."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from tuneapp.search.base import Algorithm, Known, Problem, Proposal, Search
 from tuneapp.search.cells import Cells
 from tuneapp.search.repeats import SHARE, Repeats, by_config, due
 from tuneapp.search.sampling import Grid, Points, Random
+from tuneapp.search.tradeoff import Tradeoff
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import State, Trial
 
@@ -114,11 +115,19 @@ def make_search(
     settings: SearchSettings,
     scheduler: SchedulerSettings,
     in_flight: int = 1,
+    also: Sequence[Metric] = (),
 ) -> Search:
-    """The search of a study. `in_flight`, the trials at once, sets the lag where the settings leave it open.
+    """The search of a study. `in_flight`, the trials at once, sets the lag where the settings leave it open;
+    `also` are metrics that are traded off against the first.
 
     Raises UsageError for `points` without points.
     """
+    if also:
+        return Tradeoff(
+            [metric, *also],
+            settings.seed,
+            lambda worth: make_search(space, worth, settings, scheduler, in_flight),
+        )
     problem = Problem(space, metric, settings, scheduler)
     if settings.algorithm == "cells":
         return Cells(problem)

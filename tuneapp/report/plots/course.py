@@ -177,8 +177,8 @@ def curves(study: Study) -> Figure:
 def pareto(study: Study, other: str | None = None) -> Figure:
     """The result against a second metric, and the trials that no other beats in both.
 
-    `other` is a metric's name with its mode, `seconds:min`; `seconds` is the whole trial's. None: the one that
-    the study trades off, else the seconds.
+    `other` is a metric's name with its mode, `seconds:min`; `seconds` is the whole trial's. None: the one
+    that the study trades off, else the seconds.
     """
     if other is None:
         traded = study.request.also or (Metric("seconds", "min"),)

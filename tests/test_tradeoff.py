@@ -1,0 +1,89 @@
+"""Two metrics at once: proposals spread along the front, and table and picture show it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tuneapp
+from tuneapp.errors import UsageError
+from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
+from tuneapp.search import make_search
+from tuneapp.spaces import Float, SearchSpace
+from tuneapp.studies import State, Trial
+
+SPACE = SearchSpace({"x": Float(0, 1), "y": Float(0, 1)})
+METRICS = [Metric("gain"), Metric("cost", "min")]
+
+
+def evaluate(x: float, y: float) -> dict[str, float]:
+    """Both want y at 0.5, gain wants x high, cost wants it low: the front is y = 0.5, x anything."""
+    miss = (y - 0.5) ** 2
+    return {"gain": x - 4 * miss, "cost": x**2 + 4 * miss}
+
+
+def run(seed: int, samples: int = 30) -> list[Trial]:
+    settings = SearchSettings(samples=samples, warmup=8, seed=seed)
+    search = make_search(SPACE, METRICS[0], settings, SchedulerSettings("none"), also=METRICS[1:])
+    trials: list[Trial] = []
+    while not search.exhausted:
+        proposal = search.ask()
+        assert proposal is not None
+        trial = Trial(len(trials), proposal.config, proposal.origin, proposal.seed)
+        search.tell(trial)
+        trial.history.append({**evaluate(**trial.config), "iteration": 1})
+        trial.state = State.FINISHED
+        search.tell(trial)
+        trials.append(trial)
+    return trials
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_proposals_come_to_the_front_and_spread_along_it(seed: int) -> None:
+    chosen = [trial.config for trial in run(seed)[12:]]
+    assert np.median([abs(config["y"] - 0.5) for config in chosen]) < 0.08
+    assert min(config["x"] for config in chosen) < 0.3
+    assert max(config["x"] for config in chosen) > 0.8
+
+
+def test_the_same_results_give_the_same_proposals() -> None:
+    assert [trial.config for trial in run(3, 12)] == [trial.config for trial in run(3, 12)]
+
+
+def test_failed_trials_and_missing_metrics_are_no_hindrance() -> None:
+    search = make_search(
+        SPACE, METRICS[0], SearchSettings(samples=9, warmup=2), SchedulerSettings("none"), also=METRICS[1:]
+    )
+    for number in range(6):
+        proposal = search.ask()
+        assert proposal is not None
+        trial = Trial(number, proposal.config, proposal.origin, 0)
+        if number % 3 == 0:
+            trial.state = State.FAILED
+        else:
+            trial.state = State.FINISHED
+            trial.history.append({"gain": 1.0, "iteration": 1, **({"cost": 1.0} if number % 3 == 1 else {})})
+        search.tell(trial)
+    assert not search.exhausted
+
+
+def test_more_than_two_metrics_are_refused() -> None:
+    three = (Metric("cost", "min"), Metric("third"))
+    with pytest.raises(UsageError, match="two metrics at most"):
+        Request("task", SPACE.to_dict(), METRICS[0], also=three)
+    with pytest.raises(UsageError, match="must differ"):
+        Request("task", SPACE.to_dict(), METRICS[0], also=(METRICS[0],))
+
+
+def test_a_request_with_two_metrics_survives_its_file() -> None:
+    request = Request("task", SPACE.to_dict(), METRICS[0], also=(METRICS[1],))
+    assert Request.from_json(request.to_json()) == request
+
+
+def test_the_front_is_in_the_table_and_in_the_picture(tmp_path: Path) -> None:
+    study = tuneapp.tune(
+        evaluate, SPACE, samples=8, metric=["gain", "cost:min"], backend="local", concurrent=2,
+        runs_dir=tmp_path, quiet=True, pictures=False,
+    )  # fmt: skip
+    assert "Pareto front" in repr(study)
+    assert "cost" in study.plot("pareto").axes[0].get_xlabel()

@@ -1,0 +1,71 @@
+"""Several metrics at once: each proposal improves on a trade-off of them, another one each time.
+
+As in ParEGO (Knowles, 2006): the metrics' scores of all trials are brought to [0, 1], weights are drawn from
+the study's seed and the trial's number, and the search maximises the augmented Tchebycheff mean of the
+weighted shortfalls. Over a study the weights wander, and so the proposals spread along the Pareto front. The
+first metric alone decides which trials are stopped early and which is the incumbent.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tuneapp.request import Metric
+from tuneapp.search.base import Array, Proposal, Search
+from tuneapp.studies import State, Trial
+
+TRADEOFF = Metric("tradeoff", "max")
+AUGMENTED = 0.05  # share of the plain weighted sum: without it weakly dominated trials would do
+LEAST_WEIGHT = 0.05  # of each metric: a weight of zero would look for the ends of the front again and again
+
+
+class Tradeoff:
+    """A search that is told, in place of its trials' metrics, what they are worth together."""
+
+    def __init__(self, metrics: Sequence[Metric], seed: int, make: Callable[[Metric], Search]) -> None:
+        """make: builds the search that maximises the metric it is given."""
+        self.metrics, self.seed = list(metrics), seed
+        self.inner = make(TRADEOFF)
+        self.trials: dict[int, Trial] = {}
+
+    def ask(self) -> Proposal | None:
+        numbers = sorted(self.trials)
+        for number, value in zip(numbers, self._values([self.trials[n] for n in numbers]), strict=True):
+            trial = self.trials[number]
+            history = trial.history and [{**trial.history[-1], TRADEOFF.name: float(value)}]
+            self.inner.tell(replace(trial, history=history if np.isfinite(value) else []))
+        return self.inner.ask()
+
+    def tell(self, trial: Trial) -> None:
+        self.trials[trial.number] = trial
+        self.inner.tell(trial)
+
+    @property
+    def exhausted(self) -> bool:
+        return self.inner.exhausted
+
+    def _values(self, trials: list[Trial]) -> Array:
+        """[N] worth of trials under the weights of the next one; nan where a metric is missing."""
+        if not trials:
+            return np.zeros(0)
+        scores = np.array([[self._score(trial, metric) for metric in self.metrics] for trial in trials])
+        counted = np.isfinite(scores).all(axis=1)
+        if not counted.any():
+            return np.full(len(trials), np.nan)
+        best, worst = scores[counted].max(axis=0), scores[counted].min(axis=0)
+        shortfalls = (best - scores) / np.where(best > worst, best - worst, 1.0)
+        drawn = np.random.default_rng([self.seed, len(trials), len(self.metrics)]).dirichlet(
+            np.ones(len(self.metrics))
+        )
+        weighted = shortfalls * (LEAST_WEIGHT + (1 - LEAST_WEIGHT * len(drawn)) * drawn)
+        values: Array = -(weighted.max(axis=1) + AUGMENTED * weighted.sum(axis=1))
+        return values
+
+    @staticmethod
+    def _score(trial: Trial, metric: Metric) -> float:
+        if trial.state in (State.DIVERGED, State.FAILED):
+            return np.nan
+        # As in the report: `seconds` is the whole trial's, whatever its iterations tell.
+        value = trial.seconds if metric.name == "seconds" and trial.history else trial.value(metric.name)
+        return np.nan if value is None else metric.score(value)
