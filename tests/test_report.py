@@ -132,6 +132,17 @@ def test_a_torn_last_line_is_tolerated(mixed: RunDirectory) -> None:
     assert report.write(mixed).is_file()
 
 
+def test_the_table_of_a_running_study_is_left_to_its_driver(mixed: RunDirectory) -> None:
+    table = mixed.path / "trials.csv"
+    table.write_text("the driver's\n")
+    with mixed.lock():
+        report.write(mixed, pictures=False)
+    assert table.read_text() == "the driver's\n"
+    report.write(mixed, pictures=False)
+    assert table.read_text().startswith("trial,")
+    assert not (mixed.path / "plots").exists()
+
+
 def test_the_summary_names_the_incumbent_the_leaders_and_the_failures(mixed: RunDirectory) -> None:
     mixed.append("tested", trial=6, metrics={"test_accuracy": 0.68})
     words = report.summary(mixed.read())

@@ -1,11 +1,13 @@
 """Tables, pictures and one self-contained page, from a run directory alone."""
 
+import os
 from pathlib import Path
 
 from tuneapp.report import effects
 from tuneapp.report.page import render
 from tuneapp.report.plots import PLOTS, draw_all
 from tuneapp.report.repeats import repeats_summary
+from tuneapp.report.story import progress_of
 from tuneapp.report.tables import study_summary, trials_frame
 from tuneapp.studies import RunDirectory, Study
 
@@ -26,7 +28,9 @@ def write(run: RunDirectory, pictures: bool = True) -> Path:
     Without pictures it is quick enough to be called again and again while the run goes on.
     """
     study = run.read()
-    _replace(run.path / "trials.csv", trials_frame(study).to_csv(index=False))
+    table = run.path / "trials.csv"
+    if not (table.exists() and progress_of(study) == "running"):  # then the driver's LiveTable owns it
+        _replace(table, trials_frame(study).to_csv(index=False))
     if pictures:
         draw_all(study, run.path / "plots")
         if effects.is_effects(study):
@@ -37,7 +41,7 @@ def write(run: RunDirectory, pictures: bool = True) -> Path:
 
 def _replace(path: Path, text: str) -> Path:
     """Whole or not at all: somebody may be reading it."""
-    temporary = path.with_name(f".{path.name}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return path

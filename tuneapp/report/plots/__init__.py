@@ -3,6 +3,7 @@
 A picture that has nothing to show says so in words: every function takes a study in any state.
 """
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ def draw_all(study: Study, folder: Path) -> list[Path]:
     written = []
     for name, draw in PLOTS.items():
         path = folder / f"{name}.png"
-        temporary = folder / f".{name}.png"
+        temporary = folder / f".{name}.{os.getpid()}.png"
         with warnings.catch_warnings():
             # The font may lack letters of a user's language: boxes in the picture, no noise beside it.
             warnings.filterwarnings("ignore", "Glyph", UserWarning)
