@@ -20,6 +20,8 @@ import problems
 from problems import CACHE, FAMILIES, Config, Problem
 from threadpoolctl import threadpool_limits
 
+from tuneapp.search.bayes import propose
+
 ENVIRONMENTS = {  # of the peers, below --peers
     "optuna-tpe": "peers",
     "optuna-gp": "peers",
@@ -358,7 +360,6 @@ def smoke(arguments: argparse.Namespace) -> None:
 
 def asks(arguments: argparse.Namespace) -> None:
     """CPU seconds of one ask at 30, 100, 300 and 1,000 observations in seven dimensions."""
-    from tuneapp.search.bayes import propose
     from tuneapp.search.cube import Cube
     from tuneapp.search.observations import Observations
     from tuneapp.spaces import SearchSpace

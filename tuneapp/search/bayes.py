@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import qmc
+from threadpoolctl import ThreadpoolController
 
 from tuneapp.request import Config
 from tuneapp.search import gp
@@ -33,6 +34,9 @@ class Bayes:
         self.problem, self.space = problem, problem.space
         self.cardinality = problem.space.cardinality
         self.cube = Cube(problem.space)
+        # One BLAS thread: on matrices of this size more of them only wait for each other (an ask took a
+        # hundred times as long on a busy machine), and sums in another order would propose other configs.
+        self.blas = ThreadpoolController()
 
     def learns(self, number: int) -> bool:
         return number >= len(self.space.points) + self.problem.settings.warmup_trials
@@ -63,7 +67,8 @@ class Bayes:
         seen = observe(known.done, self.problem)
         if D == 0 or not np.isfinite(seen.scores).any():
             return np.empty((0, D))
-        return propose(self.cube, seen, [trial.config for trial in known.pending], rng)
+        with self.blas.limit(limits=1):
+            return propose(self.cube, seen, [trial.config for trial in known.pending], rng)
 
 
 def propose(cube: Cube, seen: Observations, pending: list[Config], rng: np.random.Generator) -> Array:
