@@ -12,6 +12,7 @@ from test_report import add_trial, new_run
 from tuneapp import report
 from tuneapp.effects.curves import import_curves
 from tuneapp.report import page
+from tuneapp.request import Metric, Request
 from tuneapp.studies import RunDirectory
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -250,3 +251,18 @@ def test_a_page_of_effects_shows_curves_diagnosis_and_verdict(browser: Any, tmp_
     words = browser.find_element(By.ID, "effects").text
     assert "0.01 is best with a mean val_accuracy of 0.641" in words
     assert "lr 0.1 overfits since iteration 6" in words
+
+
+def test_a_study_of_two_metrics_shows_its_front(browser: Any, tmp_path: Path) -> None:
+    request = Request("made", {}, Metric("score"), also=(Metric("size", "min"),))
+    study = RunDirectory.create(tmp_path, "two", request, {})
+    for number, (score, size) in enumerate([(0.9, 9.0), (0.8, 3.0), (0.7, 5.0)]):
+        study.append("asked", trial=number, config={"x": number}, origin="bayes", seed=0)
+        study.append("started", trial=number)
+        study.append("iteration", trial=number, iteration=1, metrics={"score": score, "size": size})
+        study.append("finished", trial=number)
+    logged(browser)
+    browser.get(report.write(study).as_uri())
+    assert logged(browser)[0] == []
+    rows = browser.find_elements(By.CSS_SELECTOR, "#fronts tbody tr")
+    assert [row.text for row in rows] == ["0 0.9 9 x=0", "1 0.8 3 x=1"]

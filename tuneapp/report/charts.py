@@ -12,6 +12,7 @@ from tuneapp.report.axes import axes as axes_of
 from tuneapp.report.effects import ASIDE, Effects, Section, mean_curve
 from tuneapp.report.style import origin_group, value_limits, wants_log
 from tuneapp.report.tables import last_moment, leaders
+from tuneapp.request import Metric
 from tuneapp.studies import Study, Trial
 
 MAX_TRIALS = 2000  # in the charts; the table of the page has its own limit, trials.csv none
@@ -41,7 +42,26 @@ def chart_data(study: Study, found: Effects | None = None) -> dict[str, Any]:
         "rungs": [rung for rung in views.rungs(study) if any(rung <= t.iterations for t in study.trials)],
         "timeline": _timeline(shown),
         "effects": _effects(found),
+        "fronts": [_front(study, second, shown) for second in study.request.also],
         **_model(study, known),
+    }
+
+
+def _front(study: Study, second: Metric, shown: Sequence[Trial]) -> dict[str, Any]:
+    """[second metric, result, trial] of the trials shown, and of those that no other beats in both."""
+    best = views.front(study, second)
+    return {
+        "name": second.name,
+        "mode": second.mode,
+        "points": [
+            [_short(views.second_value(trial, second)), _short(study.value(trial)), trial.number]
+            for trial in shown
+            if study.score(trial) is not None and views.second_value(trial, second) is not None
+        ],
+        "front": [
+            [_short(views.second_value(trial, second)), _short(study.value(trial)), trial.number]
+            for trial in sorted(best, key=lambda one: views.second_value(one, second) or 0.0)
+        ],
     }
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import shlex
 import time
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -15,12 +15,12 @@ from markupsafe import Markup
 
 from tuneapp.report import diagnosis, story
 from tuneapp.report.axes import number, text
-from tuneapp.report.charts import MAX_TRIALS, chart_data, panels_of
+from tuneapp.report.charts import chart_data, panels_of
 from tuneapp.report.effects import Effects, findings_of, is_effects, table_of
 from tuneapp.report.repeats import repeated
 from tuneapp.report.surrogate import NOISE
-from tuneapp.report.tables import STATE_WORDS, config_in_words, leaders, trials_frame, varied_names
-from tuneapp.report.views import MAX_CURVES, better
+from tuneapp.report.tables import config_in_words, leaders, trials_frame, varied_names
+from tuneapp.report.views import better, front, second_value
 from tuneapp.studies import Study
 
 MAX_CELLS = 16_000  # of the table: some 1,000 rows; trials.csv has them all
@@ -38,7 +38,6 @@ def render(study: Study) -> str:
     best = study.best
     return _template().render(
         study=study,
-        progress=progress,
         refresh=REFRESH_SECONDS if progress == "running" else 0,
         written=time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {' '.join(map(_hash, libraries))}",
@@ -56,13 +55,13 @@ def render(study: Study) -> str:
         alt=_alternatives(study, data),
         columns=columns,
         rows=rows,
-        states=STATE_WORDS,
-        max_trials=MAX_TRIALS,
-        max_curves=MAX_CURVES,
         groups=groups[:MAX_GROUPS],
         more_groups=max(0, len(groups) - MAX_GROUPS),
         effects=found,
-        repeats=[(one, config_in_words(one.trials[0], varied_names(study))) for one in repeated(study)[:20]],
+        fronts=[(second, front(study, second)) for second in study.request.also],
+        second_value=second_value,
+        in_words=partial(config_in_words, names=varied_names(study)),
+        repeats=repeated(study)[:20],
         written_at=round(time.time()),
         table_of=table_of,
         findings_of=findings_of,

@@ -4,7 +4,6 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const charts = new Map(); // element -> chart
   const painters = []; // redrawn when light turns to dark
 
@@ -260,6 +259,24 @@
         },
       },
       series,
+    });
+  }
+
+  function drawFronts() {
+    data.fronts.forEach(({ name, mode, points, front }, i) => {
+      const limits = bulk(points.map((p) => p[1]));
+      const place = ([x, y, n]) => [x, "min" in limits ? clamp(y, limits.min, limits.max) : y, n];
+      paint(`chart-front-${i}`, {
+        ...base(),
+        xAxis: axisStyle(name, {}),
+        yAxis: upward(data.metric, limits),
+        tooltip: { ...base().tooltip, formatter: (p) => tip([`trial ${p.value[2]}`, `${data.metric}: ${format(p.value[1])}`, `${name}: ${format(p.value[0])}`]) },
+        series: [
+          { type: "scatter", name: "trials", symbolSize: 7, data: points.map(place), itemStyle: { color: cssColour("grey"), opacity: 0.7 } },
+          // What a budget buys is a step: between two trials of the front there is none.
+          { type: "line", name: "Pareto front", step: mode === "min" ? "end" : "start", symbol: "circle", symbolSize: 9, data: front.map(place), lineStyle: { width: 2, color: cssColour("red") }, itemStyle: { color: cssColour("red") } },
+        ],
+      });
     });
   }
 
@@ -581,7 +598,7 @@
     }, seconds * 1000);
   }
 
-  painters.push(drawScales, drawBest, drawResults, drawParallel, drawDependence, drawTimeline, drawEffects);
+  painters.push(drawScales, drawBest, drawResults, drawParallel, drawDependence, drawTimeline, drawEffects, drawFronts);
   if (byId("chart-curves")) painters.push(drawCurves);
   if (byId("map-x")) painters.push(drawMap);
   makeTable();
