@@ -8,7 +8,8 @@ from scipy.stats import yeojohnson
 
 from tuneapp.search.base import Array
 
-TAIL = 5.0  # times the way from the median to the best: as far below the median as a score is looked at
+TAIL = 5.0  # times the way from the median to the best, or else to the lower quartile: below that, bad is bad
+ALIKE = 1e-12  # of the largest score: differences below it are rounding
 
 
 def warped(scores: Array) -> tuple[Array, Array]:
@@ -22,15 +23,16 @@ def warped(scores: Array) -> tuple[Array, Array]:
     known = scores[np.isfinite(scores)]
     if len(known) == 0:
         return np.zeros(len(scores)), np.zeros(len(scores))
-    unit = np.abs(known).max() or 1.0  # so that squares of 1e300 stay finite
-    scores, known = scores / unit, known / unit
-    median, best, worst = np.median(known), known.max(), known.min()
-    floor = max(worst, median - TAIL * (best - median)) if best > median else worst
-    filled = np.maximum(np.where(np.isfinite(scores), scores, worst), floor)
-    if np.ptp(filled) == 0:  # all alike: what failed is worse all the same
+    low, median, best = np.quantile(known, [0.25, 0.5, 1.0])
+    with np.errstate(over="ignore"):  # an infinite reach cuts nothing off
+        floor = median - TAIL * (best - median or median - low)
+    filled = np.maximum(np.where(np.isfinite(scores), scores, known.min()), floor)
+    unit = np.abs(filled).max() or 1.0
+    filled = filled / unit  # so that squares of 1e300 stay finite
+    centre, spread = filled.mean(), filled.std()
+    if spread < ALIKE:  # what failed is worse all the same
         bad = np.isnan(scores)
         return np.where(bad, -1.0, 0.0) + bad.mean(), np.zeros(len(scores))
-    centre, spread = filled.mean(), filled.std()
     standard = (filled - centre) / spread
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # an exponent tried on the way may overflow
