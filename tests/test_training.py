@@ -276,6 +276,28 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_whole(
     assert [path.name for path in tmp_path.iterdir()] == [checkpoints.FILE]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("model", sorted(models.MODELS))
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_gpu_learns_goes_on_and_its_weights_serve_on_a_cpu(
+    colours: ImageSet, tmp_path: Path, model: str, optimizer: str
+) -> None:
+    config = {"model": model, "optimizer": optimizer, "lr": 0.005, "batch_size": 16}
+    first = training.train(config, Context(device="cuda", max_iterations=4, folder=tmp_path), colours)
+    before = torch.cuda.get_rng_state()
+    next(first)
+    second = Context(device="cuda", max_iterations=4, folder=tmp_path, checkpoint=tmp_path)
+    last = list(training.train(config, second, colours))[-1]
+    assert torch.cuda.get_rng_state().equal(before)
+    assert last["train_accuracy"] > 0.45  # a third is chance; batch norm has seen too few steps to validate
+    there, here = (
+        training.evaluate(Context(device=device, checkpoint=tmp_path), colours, precision="float32")
+        for device in ("cuda", "cpu")
+    )
+    assert here["test_loss"] == pytest.approx(there["test_loss"], rel=0.02)
+
+
 # Configs
 
 
