@@ -181,7 +181,7 @@ def test_each_fault_fails_its_trial_alone_with_ray(tmp_path: Path, ray_here: Non
         {"hyperparameters": hyperparameters, "points": points},
         Metric("score"),
         search=SearchSettings("points", samples=len(points)),
-        resources=Resources(concurrent=2, trial_timeout=2.0),
+        resources=Resources(concurrent=2, trial_timeout=10.0),  # a busy machine prints slowly
     )
     study = engine.run(RunDirectory.create(tmp_path, None, request, {}))
     assert study.closed
@@ -189,7 +189,7 @@ def test_each_fault_fails_its_trial_alone_with_ray(tmp_path: Path, ray_here: Non
     assert [trial.state for trial in well] == [State.FINISHED] * len(names)
     for trial, reason in zip(faulty, FAULTS.values(), strict=True):
         assert not trial.succeeded
-        assert reason in trial.reason
+        assert reason.replace("2 s", "10 s") in trial.reason
 
 
 @pytest.mark.ray

@@ -113,15 +113,20 @@ def objective(function: Function) -> Callable[[Config, Context], Any]:
     A parameter named `context` gets the Context (seed, device, checkpoint, folder …).
     """
     parameters = _parameters(function)
-    wants_context = "context" in parameters
+    with_context = wants_context(function)
     whole = _takes_whole_config(parameters)
 
     def call(config: Config, context: Context) -> Any:
-        given: dict[str, Any] = {"context": context} if wants_context else {}
+        given: dict[str, Any] = {"context": context} if with_context else {}
         given |= {whole: config} if whole else config
         return function(**given)
 
     return call
+
+
+def wants_context(function: Function) -> bool:
+    """Whether it has a parameter for the Context, without which it cannot write checkpoints."""
+    return "context" in _parameters(function)
 
 
 def annotated_space(function: Function) -> dict[str, Domain]:

@@ -22,6 +22,7 @@ class Task:
     # trained artefact to the folder
     conclude: Callable[[Config, Context, Path], Metrics] | None = None
     check: Callable[[Config], None] | None = None  # raises UsageError for a config that could not run
+    keeps: bool = True  # may write checkpoints; a folder a trial is most of a short function's cost
     facts: dict[str, Any] = field(default_factory=dict)  # for run.json: what the data were
 
 
@@ -32,8 +33,10 @@ def build(request: Request, function: functions.Function | None = None) -> Task:
     trials that share a worker share its data.
     """
     if function is not None:
-        return Task(functions.objective(function))
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in request.options.items()}
+        return Task(functions.objective(function), keeps=functions.wants_context(function))
+    options = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in request.options.items()
+    }
     if request.task == commands.TASK:
         options["metric"] = request.metric.name
     return _build(request.task, tuple(sorted(options.items())), request.search.seed)
@@ -52,7 +55,8 @@ def _build(task: str, options: tuple[tuple[str, Any], ...], seed: int) -> Task:
 
 def function_task(name: str, folder: str | None = None) -> Task:
     """The function `name`; a module is looked for in `folder`."""
-    return Task(functions.objective(functions.load(name, None if folder is None else Path(folder))))
+    function = functions.load(name, None if folder is None else Path(folder))
+    return Task(functions.objective(function), keeps=functions.wants_context(function))
 
 
 def image_task(
@@ -104,7 +108,7 @@ def image_task(
             )
 
     facts = {"data": {"name": images.name, "checksum": images.checksum, "source": images.source}}
-    return Task(objective, conclude, check, facts)
+    return Task(objective, conclude, check, facts=facts)
 
 
 def federated_task(
@@ -146,7 +150,7 @@ def federated_task(
         federated.check(config, images, val_examples=val)
 
     facts = {"data": {"name": images.name, "checksum": images.checksum, "source": images.source}}
-    return Task(objective, conclude, check, facts)
+    return Task(objective, conclude, check, facts=facts)
 
 
 def refuse_unknown(name: str, data_dir: Path | None) -> None:

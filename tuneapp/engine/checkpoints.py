@@ -21,21 +21,12 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.next = folder / "next"
-        self.worker_file = folder / "worker"
 
     def clear_next(self) -> Path:
         """An empty folder for the objective to write to."""
         shutil.rmtree(self.next, ignore_errors=True)
         self.next.mkdir(parents=True)
         return self.next
-
-    def taken_by_this_process(self) -> None:
-        """Note who runs the trial: what Ray says of a process it killed is its pid, not its trial."""
-        self.worker_file.write_text(f"{socket.gethostname()}:{os.getpid()}", encoding="utf-8")
-
-    def worker(self) -> str:
-        """host:pid of the process that ran the trial last; empty before the first."""
-        return self.worker_file.read_text(encoding="utf-8") if self.worker_file.exists() else ""
 
     def latest(self) -> tuple[Path, Metrics] | None:
         """The newest whole checkpoint and the metrics of its iteration."""
@@ -66,6 +57,23 @@ class Checkpoints:
 
 def of_trial(run: Path, number: int) -> Checkpoints:
     return Checkpoints(run / "ray" / "checkpoints" / f"{number:05d}")
+
+
+def note_worker(run: Path, number: int) -> None:
+    """Note who runs the trial: what Ray says of a process it killed is its pid, not its trial."""
+    file = _workers(run) / f"{socket.gethostname()}:{os.getpid()}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(str(number), encoding="utf-8")
+
+
+def worker_of(run: Path, number: int) -> str:
+    """host:pid of the process that ran the trial last; empty before the first."""
+    files = sorted(_workers(run).glob("*"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return next((file.name for file in files if file.read_text(encoding="utf-8") == str(number)), "")
+
+
+def _workers(run: Path) -> Path:
+    return run / "ray" / "workers"
 
 
 def _iteration(path: Path) -> int:

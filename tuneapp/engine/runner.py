@@ -47,7 +47,9 @@ class Runner:
         self.close()
         self.iterations = 0
         self.plain = False  # the objective returned its result: there will be no other
+        self.keeps = False  # something to go on from
         self.resumed_from: Path | None = None
+        checkpoints.note_worker(self.run_path, number)
         self.checkpoints = checkpoints.of_trial(self.run_path, number)
         path = path_of(self.run_path, number)
         self.died_before = last_words(path)
@@ -91,9 +93,9 @@ class Runner:
             return _end(State.FAILED, f"it called sys.exit({error.code!r})", _trace(error))
         except Exception as error:
             return _end(State.FAILED, f"{type(error).__name__}: {error}", _trace(error))
-        kept = self.resumed_from or self.checkpoints.keep(
-            self.iterations, metrics | {ITERATION: self.iterations}
-        )
+        kept = self.resumed_from
+        if kept is None and self.keeps:
+            kept = self.checkpoints.keep(self.iterations, metrics | {ITERATION: self.iterations})
         self.resumed_from = None
         step = {
             ITERATION: self.iterations,
@@ -111,14 +113,14 @@ class Runner:
         """The trial's metrics, from the iteration of its checkpoint on: that one is told again, since the
         process may have died before anyone heard of it."""
         resources = self.request.resources
-        folder = self.checkpoints.clear_next()
-        self.checkpoints.taken_by_this_process()
+        task = tasks.build(self.request, self.function)
+        self.keeps = task.keeps
         context = Context(
             seed=seed,
             device="cuda" if resources.gpus > 0 else "cpu",
             threads=max(1, int(resources.cpus)),
             max_iterations=self.request.scheduler.max_iterations,
-            folder=folder,
+            folder=self.checkpoints.clear_next() if task.keeps else None,
             timeout=resources.trial_timeout,
             pool=self.pool,
         )
@@ -128,7 +130,7 @@ class Runner:
             self.iterations = int(metrics.pop(ITERATION))
             self.resumed_from = context.checkpoint
             yield metrics
-        result = tasks.build(self.request, self.function).objective(config, context)
+        result = task.objective(config, context)
         self.plain = not isinstance(result, Iterator)
         for metrics in iterate(result, self.request.metric):
             self.iterations += 1

@@ -146,7 +146,7 @@ def _fail_the_killed(run_directory: RunDirectory, study: Study, error: str, or_a
     running = [trial for trial in study.trials if not trial.over]
     reasons = {}
     for trial in running:
-        pid = checkpoints.of_trial(run_directory.path, trial.number).worker().rpartition(":")[2]
+        pid = checkpoints.worker_of(run_directory.path, trial.number).rpartition(":")[2]
         if pid in selected:
             reasons[trial.number] = f"out of memory: Ray ended its worker, which held {selected[pid]}"
     if not reasons and or_all:
