@@ -146,8 +146,9 @@ def rounds(
             raise Diverged(f"train_loss is {train_loss} in round {number + 1}")
         weight = sum(federation.weight(client) for client in orders.clients)
         with np.errstate(all="ignore"):  # what overflows here is found by the evaluation or the next round
-            mean_update = update.total / update.total.dtype.type(weight)
-            state, memory = strategy(now.state, mean_update, now.memory, settings.server)
+            total = update.total if update.total.flags.writeable else update.total.copy()
+            total /= total.dtype.type(weight)
+            state, memory = strategy(now.state, total, now.memory, settings.server)
         evaluated = now.evaluated
         if (number + 1) % eval_every == 0 or number + 1 == last or not evaluated:
             loss, accuracy = evaluate_rows(

@@ -29,7 +29,9 @@ Strategy = Callable[[State, State, Memory, ServerSettings], tuple[State, Memory]
 
 def fedavg(state: State, update: State, memory: Memory, server: ServerSettings) -> tuple[State, Memory]:
     """The clients' weighted mean, at lr 1 (McMahan et al., 2017)."""
-    return state + server.lr * update, memory
+    new = server.lr * update
+    new += state  # in place: fresh memory costs more than the sum
+    return new, memory
 
 
 def fedprox(state: State, update: State, memory: Memory, server: ServerSettings) -> tuple[State, Memory]:
