@@ -153,34 +153,6 @@ def test_a_known_noise_of_a_mean_is_believed():
     assert np.abs(blurred).max() < np.abs(sharp).max()
 
 
-@given(st.floats(-30, 5), st.floats(1e-3, 10))
-def test_log_expected_improvement_is_the_logarithm_of_bayesian_optimizations(z: float, std: float):
-    from bayes_opt.acquisition import ExpectedImprovement
-
-    plain = ExpectedImprovement(xi=0.0)
-    plain.y_max = 0.0
-    expected = float(plain.base_acq(np.array([z * std]), np.array([std]))[0])
-    ours = float(gp.LogExpectedImprovement(0.0).base_acq(np.array([z * std]), np.array([std]))[0])
-    if expected > 1e-12 * std:
-        assert ours == pytest.approx(math.log(expected), abs=1e-3)
-    assert math.isfinite(ours)
-
-
-def test_the_acquisition_works_inside_bayesian_optimization():
-    from bayes_opt import BayesianOptimization
-
-    optimizer = BayesianOptimization(
-        None,
-        {"x": (0.0, 1.0)},
-        acquisition_function=gp.LogExpectedImprovement(),
-        random_state=0,
-        verbose=0,
-    )
-    for x in (0.1, 0.5, 0.9):
-        optimizer.register({"x": x}, -((x - 0.6) ** 2))
-    assert 0.3 < optimizer.suggest()["x"] < 0.9
-
-
 def test_what_is_pending_is_less_worth_trying_than_it_was():
     rng = np.random.default_rng(5)
     X = rng.random((10, 2))

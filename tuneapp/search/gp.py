@@ -1,20 +1,14 @@
-"""The surrogate and its acquisition, in bayesian-optimization's terms.
-
-The surrogate is the scikit-learn Gaussian process that bayesian-optimization uses, with a length scale a
-dimension and fitted by maximum a posteriori; the acquisition is an AcquisitionFunction: expected
-improvement, in logarithms.
-"""
+"""The surrogate: the scikit-learn Gaussian process that bayesian-optimization uses, with a length scale a
+dimension, fitted by maximum a posteriori."""
 
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from bayes_opt.acquisition import ExpectedImprovement
 from scipy.linalg import lapack
 from scipy.optimize import minimize
 from scipy.spatial.distance import squareform
-from scipy.special import erfcx, ndtr
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -115,27 +109,6 @@ def latent(gp: MapGaussianProcess, X: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of the function itself, without the noise of observing it."""
     mean, std = gp.predict(X, return_std=True)
     return mean, np.sqrt(np.maximum(std**2 - gp.noise, 1e-12))
-
-
-class LogExpectedImprovement(ExpectedImprovement):  # type: ignore[misc]
-    """log E[max(0, f - y_max)]: far from the incumbent, where EI is 0 in floating point, it still has a slope
-    (Ament et al., arXiv 2310.20708)."""
-
-    def __init__(self, y_max: float | Array | None = None) -> None:
-        super().__init__(xi=0.0)
-        self.y_max = y_max
-
-    def base_acq(self, mean: Array, std: Array) -> Array:
-        if self.y_max is None:
-            raise ValueError("y_max must be set, which `suggest` does")
-        z = (mean - self.y_max) / std
-        near = np.maximum(z, -1.0)
-        far = np.minimum(z, -1.0)
-        density = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
-        # z Phi(z) / phi(z) = -sqrt(pi / 2) |z| erfcx(|z| / sqrt 2), which neither under- nor overflows.
-        tail = density + np.log1p(np.sqrt(np.pi / 2) * far * erfcx(-far / np.sqrt(2)))
-        centre = np.log(np.exp(-0.5 * near**2) / np.sqrt(2 * np.pi) + near * ndtr(near))
-        return np.asarray(np.where(z > -1, centre, tail) + np.log(std))
 
 
 def _climb(negative: Callable[..., tuple[float, Array]], start: Array, bounds: Array) -> tuple[Array, float]:

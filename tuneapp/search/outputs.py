@@ -27,8 +27,8 @@ def warped(scores: Array) -> tuple[Array, Array]:
     with np.errstate(over="ignore"):  # an infinite reach cuts nothing off
         floor = median - TAIL * (best - median or median - low)
     filled = np.maximum(np.where(np.isfinite(scores), scores, known.min()), floor)
-    unit = np.abs(filled).max() or 1.0
-    filled = filled / unit  # so that squares of 1e300 stay finite
+    unit = max(np.abs(filled).max(), 1e-280)
+    filled = filled / unit  # so that the squares of 1e300 and the slopes of 1e-300 stay finite
     centre, spread = filled.mean(), filled.std()
     if spread < ALIKE:  # what failed is worse all the same
         bad = np.isnan(scores)
