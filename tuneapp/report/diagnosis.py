@@ -8,7 +8,7 @@ with an interval; without one (a single seed) nothing is ranked.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median, stdev
+from statistics import fmean, median, stdev, variance
 
 import numpy as np
 from scipy import stats
@@ -20,7 +20,7 @@ Curve = Sequence[tuple[int, float]]  # (iteration, value), in order
 
 RISE = 1.5  # a training loss this much above its first has diverged
 STEP = 0.05  # of the whole fall of the training loss, from one iteration to the next: bouncing
-VAL_STEP = 0.2  # of the median of the late validation losses: bouncing too
+VAL_STEP = 0.15  # of the median of the late validation losses: bouncing too
 UPWARD = 0.25  # share of those steps that go up
 OVERFIT = 1.05  # the validation loss ends this much above its lowest
 MEANWHILE = 0.10  # share of the training loss that goes at least, while the validation loss rises
@@ -30,7 +30,7 @@ GAP = 0.10  # of the validation loss; a smaller gap to the training loss is no o
 SLOW = 1 / 3  # the fastest value was there after this share of the iterations
 FALLING = 0.05  # share of the whole fall that comes in the last quarter: still falling
 GAINING = 0.05  # share of the whole gain that comes in the last quarter: still improving
-SPREAD = 3.0  # standard deviation between seeds, over that of the other values
+CHANCE = 0.01  # of an F test that a value's variance between seeds is no larger than the others'
 CONFIDENCE = 0.95
 LISTED = 5  # differences in one sentence
 FEW = 8  # seeds below which Student's t makes the interval: too few to resample
@@ -263,11 +263,12 @@ def _unstable(runs: Sequence[Run], metric: Metric, others: Sequence[Run]) -> lis
     for run in others:
         if (final := run.final(metric.name)) is not None:
             by_value.setdefault(run.value, []).append(final)
-    spreads = [stdev(finals) for finals in by_value.values() if len(finals) >= 3]
-    if len(mine) < 3 or not spreads:
+    groups = [finals for finals in by_value.values() if len(finals) >= 3]
+    freedom = sum(len(finals) - 1 for finals in groups)
+    if len(mine) < 3 or not freedom:
         return []
-    usual = median(spreads)
-    if stdev(mine) <= SPREAD * usual:
+    usual = math.sqrt(sum(variance(finals) * (len(finals) - 1) for finals in groups) / freedom)
+    if usual == 0 or stats.f.sf((stdev(mine) / usual) ** 2, len(mine) - 1, freedom) > CHANCE:
         return []
     words = (
         f"unstable between seeds: {metric.name} ends between {number(min(mine))} and {number(max(mine))} "
@@ -422,6 +423,6 @@ RULES: dict[str, tuple[Rule, str, str]] = {
     ),
 }
 UNSTABLE_RULE = (
-    "some seeds diverged and others did not, or the standard deviation between seeds is "
-    f"{SPREAD:g} times that of the other values or more"
+    "some seeds diverged and others did not, or the variance between seeds is above the other values' by "
+    f"an F test at {CHANCE:.0%}"
 )

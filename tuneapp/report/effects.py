@@ -142,7 +142,7 @@ class Effects:
             if key(config) in seen:
                 told.append(f"{whole} is the same config as '{seen[key(config)]}'.")
             elif single is not None:
-                told.append(f"{whole} differs from the base in one value at most: it is in the tables.")
+                told.append(f"The combination '{name}' is {what or 'the base'}: it is in the tables.")
             elif not self.runs(config, name):
                 told.append(f"{whole} was not run: nothing is known of it.")
             else:
@@ -307,7 +307,7 @@ def table_of(effects: Effects, section: Section) -> tuple[list[str], list[list[s
             spread(row.bests),
             "-" if row.seconds is None else f"{row.seconds:.3g}",
             f"{row.lost} of {row.wanted}" if row.lost else "",
-            ", ".join([*(found.kind for found in row.findings), *_course(row)]) or "sound",
+            ", ".join([*(found.kind for found in row.findings), *_course(row)]) or "-",
         ]
         for row in section.rows
     ]

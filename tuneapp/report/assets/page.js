@@ -80,7 +80,7 @@
     return {
       animation: false,
       textStyle: { color: cssColour("ink"), fontFamily: "system-ui, sans-serif" },
-      grid: { left: 12, right: 20, top: 20, bottom: 58, containLabel: true },
+      grid: { left: 30, right: 20, top: 20, bottom: 58, containLabel: true },
       legend: { bottom: 0, left: 0, textStyle: { color: cssColour("ink") }, itemWidth: 18, itemHeight: 10, itemGap: 8, type: "plain" },
       tooltip: {
         trigger: "item", confine: true, backgroundColor: cssColour("panel"), borderColor: cssColour("line"),
@@ -324,7 +324,7 @@
 
   function drawParallel() {
     const shown = data.trials.filter((t) => t.k).sort((a, b) => share(a.v) - share(b.v));
-    if (byId("chart-parallel")) byId("chart-parallel").style.minWidth = `${Math.max(44, 5.5 * data.axes.length)}rem`;
+    if (byId("chart-parallel")) byId("chart-parallel").style.minWidth = `${Math.max(20, 5.5 * data.axes.length + 4)}rem`;
     const axes = data.axes.map((axis, dim) => {
       const drawn = unitAxis(axis);
       const found = { dim, ...drawn, type: "value", min: 0, max: 1, name: short(drawn.name, 16), nameLocation: "end" };
