@@ -41,8 +41,6 @@ class Bayes:
         self.blas = ThreadpoolController()
         domains = self.space.hyperparameters
         self.by_chance = np.array([domains[name].strategy == "random" for name in self.space.searched], bool)
-        domains = self.space.hyperparameters
-        self.by_chance = np.array([domains[name].strategy == "random" for name in self.space.searched], bool)
 
     def learns(self, number: int) -> bool:
         return number >= len(self.space.points) + self.problem.settings.warmup_trials
