@@ -182,11 +182,11 @@ def _bouncing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     steps, fall = np.diff(losses[len(losses) // 2 :]), losses[0] - losses.min()
     size, upward = float(np.abs(steps).mean() / fall) if fall > 0 else 0.0, float((steps > 0).mean())
     if size >= STEP and upward >= UPWARD:
-        return {"loss": "train_loss", "size": 100 * size, "whole": "whole fall", "upward": 100 * upward}
-    return _bouncing_in_validation(run)
+        return {"size": 100 * size, "upward": 100 * upward}
+    return None
 
 
-def _bouncing_in_validation(run: Run) -> Numbers | None:
+def _jumping(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     """A training loss is a mean over the epoch: large steps may show only in what is measured at its end."""
     late = run.series("val_loss")[len(run.series("val_loss")) // 2 :]
     if len(late) < 3 or not np.isfinite(late).all():
@@ -194,7 +194,7 @@ def _bouncing_in_validation(run: Run) -> Numbers | None:
     steps = np.diff(late)
     size, upward = float(np.abs(steps).mean() / np.median(late)), float((steps > 0).mean())
     if size >= VAL_STEP and upward >= UPWARD:
-        return {"loss": "val_loss", "size": 100 * size, "whole": "level", "upward": 100 * upward}
+        return {"size": 100 * size, "upward": 100 * upward}
     return None
 
 
@@ -390,10 +390,17 @@ RULES: dict[str, tuple[Rule, str, str]] = {
     ),
     "bouncing": (
         _bouncing,
-        "bounces, as where the learning rate is too high: in the second half {loss} moves by {size} % of its "
-        "{whole} from one iteration to the next, {upward} % of the steps upwards",
-        f"in the second half, the mean step of the training loss is {STEP:.0%} of its whole fall or more, or "
-        f"that of the validation loss {VAL_STEP:.0%} of its median, and {UPWARD:.0%} of the steps go up",
+        "bounces, as where the learning rate is too high: in the second half train_loss moves by {size} % of "
+        "its whole fall from one iteration to the next, {upward} % of the steps upwards",
+        f"in the second half, the mean step of the training loss is {STEP:.0%} of its whole fall or more, "
+        f"and {UPWARD:.0%} of the steps or more go up",
+    ),
+    "jumping": (
+        _jumping,
+        "jumps in validation, as where the learning rate is too high: in the second half val_loss moves by "
+        "{size} % of its level from one iteration to the next, {upward} % of the steps upwards",
+        f"in the second half, the mean step of the validation loss is {VAL_STEP:.0%} of its median or more, "
+        f"and {UPWARD:.0%} of the steps or more go up",
     ),
     "too slow": (
         _too_slow,
