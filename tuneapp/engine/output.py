@@ -6,6 +6,8 @@ import os
 import re
 import sys
 import threading
+import time
+from functools import lru_cache
 from pathlib import Path
 
 HEAD, TAIL = 2**18, 2**18  # bytes kept of an output that grew beyond LIMIT
@@ -37,9 +39,7 @@ class Output:
         sys.stdout, sys.stderr = (_stream(fd) for fd in (1, 2))
         faulthandler.enable(self.file)
         self.left_out = 0
-        self.closing = threading.Event()
-        self.watch = threading.Thread(target=self._watch, daemon=True)
-        self.watch.start()
+        _cutter().watch(self)
 
     def dump_and_die_after(self, seconds: float) -> None:
         """Once the time is over, write where every thread was, and end the process; whatever it does."""
@@ -50,23 +50,19 @@ class Output:
         faulthandler.cancel_dump_traceback_later()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        self.closing.set()
-        self.watch.join()
+        _cutter().watch(None)
         faulthandler.disable()
         for (fd, before, stream), name in zip(self.replaced, NAMES, strict=True):
             os.dup2(before, fd)
             os.close(before)
             setattr(sys, name, stream)
-        self._cut()
+        self.cut()
         if os.fstat(self.file).st_size == 0:
             self.path.unlink(missing_ok=True)
         os.close(self.file)
 
-    def _watch(self) -> None:
-        while not self.closing.wait(WATCH):
-            self._cut()
-
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Leave out the middle of what is too much by now."""
         size = os.fstat(self.file).st_size
         if size <= LIMIT:
             return
@@ -74,6 +70,33 @@ class Output:
         self.left_out += size - HEAD - TAIL
         os.ftruncate(self.file, HEAD)
         os.write(self.file, f"\n… {self.left_out:,} bytes left out …\n".encode() + tail)
+
+
+class _Cutter(threading.Thread):
+    """Looks after the output of this process's trial. One for all: on a busy machine, to start and end
+    a thread takes longer than a short trial."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.lock = threading.Lock()
+        self.output: Output | None = None
+        self.start()
+
+    def watch(self, output: Output | None) -> None:
+        with self.lock:
+            self.output = output
+
+    def run(self) -> None:
+        while True:
+            time.sleep(WATCH)
+            with self.lock:
+                if self.output is not None:
+                    self.output.cut()
+
+
+@lru_cache(maxsize=1)
+def _cutter() -> _Cutter:
+    return _Cutter()
 
 
 def last_words(path: Path) -> tuple[str, str] | None:
