@@ -148,6 +148,7 @@ ASHA = {"type": "asha", "grace": 5, "reduction": 3}  # tuneapp's default: a tent
 RAY = {"type": "asha", "grace": 1, "reduction": 4}  # Ray's default
 OURS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # method -> scheduler, settings of the search
     "tuneapp+asha": (ASHA, {"warmup": 10}),
+    "tuneapp+asha, Ray's defaults": (RAY, {"warmup": 10}),
     "tuneapp": ({"type": "none"}, {"warmup": 10}),
     "random": ({"type": "none"}, {"algorithm": "random"}),
     "random+asha": (ASHA, {"algorithm": "random"}),
@@ -228,7 +229,13 @@ if __name__ == "__main__":
     parser.add_argument("action", choices=["run", "report"])
     parser.add_argument("--methods", nargs="+", default=[*OURS, *sorted(PEERS)])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--lcbench", type=Path, default=os.environ.get("LCBENCH"))
+    parser.add_argument(
+        "--lcbench",
+        type=Path,
+        default=os.environ.get("LCBENCH"),
+        required="LCBENCH" not in os.environ,
+        help="lcbench_10.npz",
+    )
     parser.add_argument("--results", type=Path, default=CACHE / "early-stopping")
     parser.add_argument("--peers", type=Path, default=Path("/opt"))
     options = parser.parse_args()
