@@ -370,6 +370,7 @@ def test_a_param_flag_that_cannot_be_says_what_must_hold(text, message):
         ("n=12", "n", 12),
         ("nesterov=true", "nesterov", True),
         ("depth=null", "depth", None),
+        ("augment=none", "augment", "none"),
         ("word=on", "word", "on"),
         ("zip='01234'", "zip", "01234"),
         ("a=b=c", "a", "b=c"),

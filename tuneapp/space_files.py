@@ -341,7 +341,7 @@ def _scalar(text: str) -> Any:
         return text[1:-1]
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if text.lower() in ("null", "none"):
+    if text == "null":  # none is a word, of `augment` for one
         return None
     for kind in (int, float):
         try:
