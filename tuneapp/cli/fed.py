@@ -55,7 +55,7 @@ def fed(
     ] = None,
     eval_every: Annotated[int | None, typer.Option(min=1, help="Rounds between two evaluations.")] = None,
     val_examples: Annotated[
-        int | None, typer.Option(min=1, help="Examples held out for it, a tenth at most; 2,000 by default.")
+        int | None, typer.Option(min=1, help="Examples held out for it, a tenth at most; 1,000 by default.")
     ] = None,
     per_client: Annotated[
         bool | None, typer.Option("--per-client", help="Also report the mean and worst tenth of clients.")

@@ -29,7 +29,7 @@ from tuneapp.objectives import Context, Diverged
 from tuneapp.request import Config, Metrics
 from tuneapp.training.exported import CONFIG_FILE, WEIGHTS_FILE
 
-VAL_EXAMPLES = 2000  # evaluating all 10,000 test pictures each round would cost more than training 8 clients
+VAL_EXAMPLES = 1000  # evaluating all 10,000 test pictures each round would cost more than training 8 clients
 MOST_VAL_SHARE = 0.1  # of the training set
 ALONE = {"clients": 1, "partition": "shared"}  # where weights are only looked at: nothing is dealt
 
