@@ -1,7 +1,20 @@
 """Searches with early stopping at equal epochs: ours and ASHA against their peers.
 
-python benchmarks/early_stopping.py run --lcbench lcbench_10.npz --methods tuneapp+asha random
-python benchmarks/early_stopping.py report
+LCBench's ten tables, one seed each, 4 workers: epochs (geometric mean, 3,000 where it was not reached) to
+within 1 % of the best known, tables on which it was reached, and regret after 500 and 1,000 epochs of all
+trials together.
+
+                                   epochs   reached   regret at 500   1,000
+    tuneapp + ASHA                  1,292     8           0.133       0.038
+    tuneapp, no stopping            1,690     8           0.251       0.082
+    Optuna TPE + halving            2,775     4           0.386       0.164
+    Optuna TPE + Hyperband          3,000     0           0.481       0.257
+    random + ASHA, Ray's defaults   3,000     0           0.128       0.088
+    random + ASHA                   3,000     0           0.307       0.118
+    random                          3,000     0           0.449       0.317
+
+    python benchmarks/early_stopping.py run --seeds 1 --lcbench lcbench_10.npz
+    python benchmarks/early_stopping.py report --lcbench lcbench_10.npz
 """
 
 import argparse
