@@ -209,6 +209,17 @@ def test_claims_are_judged_by_paired_differences() -> None:
     }
 
 
+def test_a_value_that_diverged_with_every_seed_is_worse_than_one_that_came_through() -> None:
+    claims = [
+        {"says": "a", "metric": "score", "more": [{"lr": 0.1}], "less": [{"lr": 0.3}]},
+        {"says": "b", "metric": "score", "more": [{"lr": 0.3}], "less": [{"lr": 0.1}]},
+    ]
+    plan, space = plan_for(Asked(("lr",), {"lr": [0.1, 0.3]}), claims=claims)
+    judged = told.Effects(study_of(plan, space, lambda c, seed: 1.0 if c["lr"] < 0.2 else None)).judged
+    assert [one.verdict for one in judged] == ["holds", "does not hold"]
+    assert judged[0].words == "lr 0.3 diverged with every seed."
+
+
 def test_the_terminal_the_json_and_the_pictures_tell_the_same(tmp_path: Path) -> None:
     plan, space = plan_for(
         Asked(("lr",)), Asked(("lr", "batch_size"), {"lr": [0.1, 0.2]}), scale="3 of 30 epochs"

@@ -26,6 +26,7 @@ from tuneapp.studies import State, Study, Trial
 
 LOSSES = (("train_loss", "val_loss"), ("train_accuracy", "val_accuracy"))  # panels as the studies draw them
 ASIDE = ("iteration", "time", "lr", "seconds", "examples_per_second", "clients")  # never a panel by itself
+COMPARABLE = 4.0  # first losses further apart are no mean over examples both: a federation sums its steps
 MOST_LINES = 12  # values in one picture; a table has them all
 HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "cannot be told", "not run"
 
@@ -221,7 +222,11 @@ class Effects:
                 self._numbers(b, claim.metric, claim.of),
                 (self._called(a), self._called(b)),
             )
-            if gap is None:
+            lost = self._lost_to(a, b, claim) if gap is None else None
+            if lost is not None:
+                verdicts.append(lost[0])
+                words.append(lost[1])
+            elif gap is None:
                 verdicts.append(OPEN)
                 words.append(f"{self._called(a)} and {self._called(b)} share no seed that came through")
             else:
@@ -230,6 +235,20 @@ class Effects:
                 words.append(f"{gap.first} - {gap.second}: {gap.words}{way}")
         whole = FAILS if FAILS in verdicts else OPEN if OPEN in verdicts else HOLDS
         return Judged(claim, whole, "; ".join(words) + ".")
+
+    def _lost_to(self, more: Config, less: Config, claim: Claim) -> tuple[str, str] | None:
+        """(verdict, words) where one side diverged with every seed: it has the worse of the metric."""
+        if claim.alike or claim.metric != self.metric.name:
+            return None
+        better, worse = (more, less) if self.metric.mode == "max" else (less, more)
+        diverged = {
+            key(config): bool(runs := self.runs(config, "")) and all(run.diverged for run in runs)
+            for config in (better, worse)
+        }
+        if diverged[key(better)] == diverged[key(worse)]:
+            return None
+        lost = better if diverged[key(better)] else worse
+        return (FAILS if lost is better else HOLDS), f"{self._called(lost)} diverged with every seed"
 
     def _numbers(self, config: Config, metric: str, of: str) -> dict[int, float]:
         """seed -> the number of its curve that is compared; of runs that came through."""
@@ -541,6 +560,9 @@ def mean_curve(curves: Sequence[Sequence[tuple[int, float]]]) -> tuple[np.ndarra
 def _alike(panels: Sequence[Axes], kinds: Sequence[str]) -> None:
     """Training and validation on one scale, so that the gap between them is seen."""
     if len(panels) < 2 or len(set(kinds)) > 1 or not all(axes.lines for axes in panels):
+        return
+    firsts = [np.median([np.asarray(line.get_ydata(), float)[0] for line in axes.lines]) for axes in panels]
+    if min(firsts) <= 0 or max(firsts) / min(firsts) > COMPARABLE:
         return
     values = np.concatenate([np.asarray(line.get_ydata(), float) for axes in panels for line in axes.lines])
     low, high = float(values.min()), float(values.max())
