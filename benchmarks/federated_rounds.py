@@ -1,6 +1,6 @@
 """Seconds a round of federated training, ours and others', in one run on the same cores.
 
-Milliseconds a round, medians (n = 60 … 2, as in PLAN) on 2 cores of a shared 4-core AMD EPYC (Zen 5), cores 2 and 3
+Milliseconds a round, medians (n = 60 … 2, as in PLAN) on cores 2 and 3 of a shared 4-core AMD EPYC (Zen 5),
 at real-time priority (`chrt -r 1`) and RAY_worker_niceness=0, each column one run; Python 3.11, ray 2.60,
 torch 2.15, numpy 2.4.6, Flower 1.41 (ray 2.55); OpenBLAS held at AVX2 kernels but for the last column:
 
@@ -12,8 +12,8 @@ torch 2.15, numpy 2.4.6, Flower 1.41 (ray 2.55); OpenBLAS held at AVX2 kernels b
     flower          213        1,699         310           31,022   208
     floor            23          291          29            3,029   13
 
-From command to printed test accuracy, 8 clients x 32 rounds, median of 2: ours 4.3 s (9.0 s with two actors from the
-first round on; 7.9 s with pictures and report), Flower 22.8 s without a test.
+From command to printed test accuracy, 8 clients x 32 rounds, median of 2: ours 4.3 s (9.0 s with two actors
+from the first round on; 7.9 s with pictures and report), Flower 22.8 s without a test.
 
     TUNEAPP_DATA=… taskset -c 2,3 python benchmarks/federated_rounds.py --flower FLOWER_ENV/bin/python
 
@@ -214,8 +214,10 @@ def federation(clients: int, fraction: float) -> tuple[Any, Any]:
     return images, set_up({"clients": clients, "fraction": fraction}, Context(), images)
 
 
-def timed_rounds(pool: Any, clients: int, fraction: float, rounds: int) -> list[float]:
-    """Of the server's part too: orders out, sums in, the strategy."""
+def timed_rounds(
+    pool: Any, clients: int, fraction: float, rounds: int, look: Callable[[int], None] = lambda number: None
+) -> list[float]:
+    """Of the server's part too: orders out, sums in, the strategy. `look` is called after each round."""
     from tuneapp.federated.clients import draw_orders
     from tuneapp.federated.strategies import fedavg
 
@@ -230,6 +232,7 @@ def timed_rounds(pool: Any, clients: int, fraction: float, rounds: int) -> list[
         total /= np.float32(len(orders.clients))
         state, _ = fedavg(state, total, {}, setup.settings.server)
         seconds.append(time.perf_counter() - began)
+        look(number)
     return seconds
 
 
@@ -249,11 +252,14 @@ def memory(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
     from tuneapp.request import Resources
 
     with cluster.connected(Resources()):
-        pool = RayPool(cores())
-        timed_rounds(pool, clients, fraction, 20)
-        early = tree_megabytes(os.getpid())
-        timed_rounds(pool, clients, fraction, rounds - 20)
-        return {"rounds": [], "early": early, "late": tree_megabytes(os.getpid())}
+        found: list[float] = []
+
+        def look(number: int) -> None:
+            if number in (20, rounds - 1):
+                found.append(tree_megabytes(os.getpid()))
+
+        timed_rounds(RayPool(cores()), clients, fraction, rounds, look)
+        return {"rounds": [], "early": found[0], "late": found[1]}
 
 
 def here(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
