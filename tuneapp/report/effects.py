@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tuneapp.effects import Cell, Claim, Plan, Table, combinations, groups, key, plan_of, runs_of, winner
 from tuneapp.report import diagnosis
-from tuneapp.report.axes import text
+from tuneapp.report.axes import Array, text
 from tuneapp.report.diagnosis import Difference, Finding, Run, paired
 from tuneapp.report.style import SERIES, dress, metric_label, new_figure, norm_for, value_limits, value_map
 from tuneapp.report.tables import table as plain_table
@@ -418,7 +418,7 @@ def curves(effects: Effects, section: Section) -> Figure:
                 labels |= _panel(axes, section, across[position])
             else:
                 axes.set_axis_off()
-        _alike(line[: len(across)], [name.split("_")[-1] for name in across])
+        _scale(line[: len(across)], across[0].split("_")[-1] if across else "")
     if not labels:
         found[0][0].text(0.05, 0.5, "No run of this table has reported yet.", transform=found[0][0].transAxes)
     title = f"{section.table.title}: mean{_over(section)}"
@@ -557,21 +557,27 @@ def mean_curve(curves: Sequence[Sequence[tuple[int, float]]]) -> tuple[np.ndarra
     return np.array(common, dtype=float), values.mean(axis=1), sd
 
 
-def _alike(panels: Sequence[Axes], kinds: Sequence[str]) -> None:
-    """Training and validation on one scale, so that the gap between them is seen."""
-    if len(panels) < 2 or len(set(kinds)) > 1 or not all(axes.lines for axes in panels):
-        return
-    firsts = [np.median([np.asarray(line.get_ydata(), float)[0] for line in axes.lines]) for axes in panels]
-    if min(firsts) <= 0 or max(firsts) / min(firsts) > COMPARABLE:
-        return
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for axes in panels for line in axes.lines])
-    low, high = float(values.min()), float(values.max())
-    if kinds[0] == "loss":  # one batch norm that has not settled, or one spike, flattens all the rest
-        tops = [np.nanmax(np.asarray(line.get_ydata(), float)) for axes in panels for line in axes.lines]
-        high = max(value_limits(values.tolist())[1], float(np.median(tops)))
-    room = 0.06 * (high - low) or 0.1
-    for axes in panels:
-        axes.set_ylim(low - room, high + room)
+def _scale(panels: Sequence[Axes], kind: str) -> None:
+    """Training and validation on one scale, so that the gap between them is seen; what is far off is cut."""
+    drawn = [axes for axes in panels if axes.lines]
+    firsts = [
+        float(np.median([np.asarray(line.get_ydata(), float)[0] for line in one.lines])) for one in drawn
+    ]
+    together = len(drawn) > 1 and min(firsts) > 0 and max(firsts) / min(firsts) <= COMPARABLE
+    for group in [drawn] if together else [[axes] for axes in drawn]:
+        values = np.concatenate([_values(axes) for axes in group])
+        low, high = float(values.min()), float(values.max())
+        if kind == "loss":  # one batch norm that has not settled, or one spike, flattens all the rest
+            tops = [np.nanmax(np.asarray(line.get_ydata(), float)) for axes in group for line in axes.lines]
+            high = min(high, max(value_limits(values.tolist())[1], float(np.median(tops))))
+        room = 0.06 * (high - low) or 0.1
+        for axes in group:
+            axes.set_ylim(low - room, high + room)
+
+
+def _values(axes: Axes) -> Array:
+    """Of all lines, one after the other."""
+    return np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
 
 
 def _over(section: Section) -> str:
