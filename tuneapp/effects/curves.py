@@ -52,7 +52,7 @@ def import_curves(
             raise UsageError(f"{path} must have a column for {metric.name}, but has {', '.join(history[0])}.")
     plan, space, configs = _plan(named, file, section)
     request = Request(
-        task=f"csv:{folder.name}",
+        task=f"csv/{folder.name}",
         space=space.to_dict(),
         metric=metric,
         search=SearchSettings(algorithm="cells", samples=len(paths), warmup=0, plan=plan.to_json()),
