@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ray import tune
 from ray.tune.callback import Callback
@@ -22,6 +23,9 @@ from tuneapp.studies import RunDirectory, State, Study
 
 UNLIMITED = 10**9  # the search ends a study, not Ray
 WORKER_RESTARTS = 2  # of one trial whose process dies, from its checkpoint
+# Trials that wait for a worker where nothing is learnt from results. Ray gives a free worker to a trial that
+# waits, and ends the one being started for it: with none in store, short trials start workers all the time.
+IN_STORE = 8
 MOST_FITS = 20  # times Ray's loop may break down in one run
 
 
@@ -53,7 +57,9 @@ def run(
         tell_of_idle_workers(study, at_once, tell)
         for _ in range(MOST_FITS):
             iterations_before = _iterations(study)
-            error = _fit(run_directory, study, at_once, watchers or [], listeners or [], callbacks, function)
+            error = _fit(
+                run_directory, study, at_once, have, watchers or [], listeners or [], callbacks, function
+            )
             if error is None:
                 break
             stuck = _iterations(study) == iterations_before
@@ -72,6 +78,7 @@ def _fit(
     run_directory: RunDirectory,
     study: Study,
     at_once: int,
+    have: dict[str, float],
     watchers: list[Watcher],
     listeners: list[Listener],
     callbacks: list[Callback],
@@ -79,6 +86,8 @@ def _fit(
 ) -> Exception | None:
     """One life of Ray's loop. Returns the error that ended it early, so that the next life can go on."""
     request = study.request
+    fits = machine.concurrency(replace(request.resources, concurrent=None), have)
+    in_store = IN_STORE if request.search.algorithm == "random" and at_once == fits else 0
     search = search_of(study, at_once)
     scheduler = schedulers.build(request, study)
     record = Record(run_directory, study, search, watchers, listeners)
@@ -95,7 +104,7 @@ def _fit(
             search_alg=AskTell(search, study, record.ask),
             scheduler=scheduler,
             num_samples=UNLIMITED,
-            max_concurrent_trials=at_once,
+            max_concurrent_trials=at_once + in_store,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: f"{trial.config['trial']:05d}-{trial.trial_id}",
         ),
