@@ -1,5 +1,17 @@
 """What a picture costs to learn from: ours in float32, ours at its own precision, a tutorial's loop.
 
+one core of AMD EPYC (Zen 5), load 32 on 4, torch 2.15.0, torchvision 0.29.2, Python 3.11; auto is bfloat16; CPU
+seconds a 1,000 pictures, mean ± standard deviation of 5 epochs; ratio epoch by epoch:
+
+                             tutorial    ours, float32       ours, auto  tutorial / auto
+    mlp 784-256-128    0.0908 ± 0.004  0.0167 ± 0.0009 0.00984 ± 0.0008         9.29 ± 1
+    small_cnn, kernel 3   0.75 ± 0.02    0.436 ± 0.009    0.286 ± 0.009      2.62 ± 0.06
+    small_cnn, kernel 7    1.7 ± 0.02      1.29 ± 0.01     0.853 ± 0.02      1.99 ± 0.06
+    mobilenet              5.09 ± 0.2       3.87 ± 0.2       2.26 ± 0.2       2.26 ± 0.2
+    resnet18                   19 ± 1       16.5 ± 0.3       9.22 ± 0.2      2.06 ± 0.08
+
+    python benchmarks/training_speed.py --epochs 5     (data: $TUNEAPP_DATA; --smoke needs none, 15 s)
+
 CPU time, everything included: data, both passes, the update. All crop by an eighth of a side, flip (not
 MNIST), and take batches of 128 on one thread; the methods take turns epoch by epoch, so that a busy machine
 slows all of them. tutorial: the same model in torch's default memory format, torchvision's transforms of PIL
