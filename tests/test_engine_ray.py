@@ -172,3 +172,18 @@ def test_a_trial_that_takes_all_memory_fails_alone(
         greedy = trial.config["x"] > 0.5
         assert trial.state is (State.FAILED if greedy else State.FINISHED)
         assert trial.reason.startswith("out of memory") == greedy
+
+
+def test_a_resumed_study_keeps_the_lag_that_its_first_life_planned(make_run: MakeRun) -> None:
+    study = engine.run(make_run("quadratic", samples=4, warmup=2, max_iterations=1, concurrent=2))
+    assert study.folder is not None
+    assert RunDirectory(study.folder).read().request.search.lag == 1
+
+
+def test_repeats_keep_the_weights_of_the_best_config_alone(make_run: MakeRun) -> None:
+    run = make_run("curve", samples=6, warmup=3, repeats=2, scheduler="none", max_iterations=3)
+    study = engine.run(run)
+    assert study.best is not None
+    assert any(trial.origin == "repeat" for trial in study.trials)
+    kept = [path.name for path in (run.path / "ray" / "checkpoints").iterdir()]
+    assert kept == [f"{study.best.number:05d}"]

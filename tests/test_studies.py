@@ -179,3 +179,15 @@ def test_a_study_of_no_trials_has_no_incumbent() -> None:
     study = Study(REQUEST)
     assert study.best is None
     assert study.seconds == 0
+
+
+def test_with_several_seeds_the_best_mean_of_the_most_seeds_is_the_incumbent(tmp_path: Path) -> None:
+    request = Request("x", {}, Metric("val_accuracy"), search=SearchSettings(repeats=3))
+    run = RunDirectory.create(tmp_path, None, request, {})
+    outcomes = [(0.1, 0.7), (0.2, 0.9), (0.2, 0.5), (0.1, 0.8), (0.3, 0.99)]  # (lr, score)
+    for number, (lr, value) in enumerate(outcomes):
+        run.append("asked", trial=number, config={"lr": lr}, origin="warmup", seed=number)
+        run.append("iteration", trial=number, iteration=1, metrics={"val_accuracy": value})
+        run.append("finished", trial=number)
+    study = run.read()
+    assert study.best is study.trials[3]  # mean .75 on two seeds; .70 on two; .99 on one alone

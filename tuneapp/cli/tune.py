@@ -34,6 +34,20 @@ def tune(
     search: Annotated[str | None, typer.Option(help="bayes, random, grid or points.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of every random draw.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Seeds a config is run with.")] = None,
+    warmup_design: Annotated[
+        str | None, typer.Option(help="sobol, whose points keep their distance, or random.")
+    ] = None,
+    deterministic: Annotated[
+        bool | None,
+        typer.Option(
+            help="Propose the same trials whatever the timing, waiting for results if need be; else at once "
+            "from what is known."
+        ),
+    ] = None,
+    lag: Annotated[
+        int | None,
+        typer.Option(min=0, help="Results that a deterministic proposal may miss; else trials at once - 1."),
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(help="asha, hyperband, median or none.")] = None,
     max_epochs: Annotated[
         int | None,
@@ -134,6 +148,9 @@ def tune(
             "warmup": warmup,
             "seed": seed,
             "repeats": repeats,
+            "warmup_design": warmup_design,
+            "deterministic": deterministic,
+            "lag": lag,
         },
         scheduler={
             "type": scheduler,

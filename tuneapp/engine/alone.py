@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from tuneapp.engine.record import Record, Watcher, life_is_complete, search_of
+from tuneapp.engine.record import Record, Watcher, close, search_of
 from tuneapp.engine.runner import Runner
 from tuneapp.federated.clients import Federation, Orders
 from tuneapp.federated.engines import Images
@@ -44,8 +44,7 @@ def run(run_directory: RunDirectory, watchers: list[Watcher], eager: bool) -> St
             return study
         finally:
             runner.close()
-        if life_is_complete(study):
-            study.apply(run_directory.append("closed"))
+        close(run_directory, study)
     return study
 
 

@@ -22,7 +22,8 @@ from tuneapp.engine.record import (
     Listener,
     Record,
     Watcher,
-    life_is_complete,
+    close,
+    plan,
     search_of,
     tell_of_idle_workers,
 )
@@ -57,6 +58,7 @@ def run(
         at_once = machine.concurrency(resources, machine.local_resources(resources))
         at_once = min(at_once, study.request.search.samples)
         tell_of_idle_workers(study, at_once, tell)
+        plan(run_directory, study, at_once)
         record = Record(run_directory, study, search_of(study, at_once), watchers or [], listeners)
         driver = _Driver(record, at_once, function, tell)
         try:
@@ -65,8 +67,7 @@ def run(
             return study
         finally:
             driver.stop()
-        if life_is_complete(study):
-            study.apply(run_directory.append("closed"))
+        close(run_directory, study)
     return study
 
 

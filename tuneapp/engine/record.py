@@ -75,12 +75,13 @@ class Record:
     def end(self, trial: Trial, state: State, reason: str = "", details: str = "") -> None:
         """Close a trial; of all ended trials only the incumbent keeps its checkpoint."""
         self._write(state.value, trial.number, reason=reason, **({"details": details} if details else {}))
-        losers = [trial]
-        if self._beats_incumbent(trial):
-            losers = [] if self.incumbent is None else [self.incumbent]
-            self.incumbent = trial
-        for loser in losers:
-            checkpoints.of_trial(self.run.path, loser.number).delete()
+        if not self.study.several_seeds:  # else every trial may yet be the best of the best config
+            losers = [trial]
+            if self._beats_incumbent(trial):
+                losers = [] if self.incumbent is None else [self.incumbent]
+                self.incumbent = trial
+            for loser in losers:
+                checkpoints.of_trial(self.run.path, loser.number).delete()
         for listener in self.listeners:
             listener(self.study, trial)
 
@@ -112,9 +113,21 @@ def search_of(study: Study, in_flight: int = 1) -> Search:
     return search
 
 
-def life_is_complete(study: Study) -> bool:
-    """Whether every trial is over and the search wants no more."""
-    return all(trial.over for trial in study.trials) and search_of(study).exhausted
+def plan(run: RunDirectory, study: Study, at_once: int) -> None:
+    """Write down what the first life decides for all, so that other workers later propose the same trials."""
+    if not study.trials and study.request.search.lag is None:
+        study.apply(run.append("planned", lag=at_once - 1))
+
+
+def close(run: RunDirectory, study: Study) -> None:
+    """Write that the study is at its end, if every trial is over and the search wants no more."""
+    if not all(trial.over for trial in study.trials) or not search_of(study).exhausted:
+        return
+    best = study.best
+    for trial in study.trials:
+        if trial.checkpoint is not None and trial is not best:
+            checkpoints.of_trial(run.path, trial.number).delete()
+    study.apply(run.append("closed"))
 
 
 def tell_of_idle_workers(study: Study, at_once: int, tell: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ from ray.tune.callback import Callback
 
 from tuneapp.engine import checkpoints, clients, cluster, machine, schedulers
 from tuneapp.engine.loggers import build as build_loggers
-from tuneapp.engine.record import Listener, Record, Watcher, life_is_complete, search_of, tell_of_idle_workers
+from tuneapp.engine.record import Listener, Record, Watcher, close, plan, search_of, tell_of_idle_workers
 from tuneapp.engine.recorder import Recorder
 from tuneapp.engine.searcher import AskTell
 from tuneapp.engine.trainable import TrialActor
@@ -23,8 +23,8 @@ from tuneapp.studies import RunDirectory, State, Study
 
 UNLIMITED = 10**9  # the search ends a study, not Ray
 WORKER_RESTARTS = 2  # of one trial whose process dies, from its checkpoint
-# Trials that wait for a worker where nothing is learnt from results. Ray gives a free worker to a trial that
-# waits, and ends the one being started for it: with none in store, short trials start workers all the time.
+# Trials that wait for a worker where nothing is learnt from results. Ray gives a free worker to a trial
+# that waits, and ends the one being started for it: with none in store, short trials start workers always.
 IN_STORE = 8
 MOST_FITS = 20  # times Ray's loop may break down in one run
 
@@ -48,13 +48,15 @@ def run(
     study = run_directory.read()
     resources = study.request.resources
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what went wrong is in our record
-    with run_directory.lock(), cluster.connected(
-        resources, dashboard, tell, study.request.options.get("folder")
-    ) as have:
+    with (
+        run_directory.lock(),
+        cluster.connected(resources, dashboard, tell, study.request.options.get("folder")) as have,
+    ):
         run_directory.mend()
         callbacks = build_loggers(loggers or [], run_directory.path)
         at_once = machine.concurrency(resources, have)
         tell_of_idle_workers(study, at_once, tell)
+        plan(run_directory, study, at_once)
         for _ in range(MOST_FITS):
             iterations_before = _iterations(study)
             error = _fit(
@@ -69,8 +71,7 @@ def run(
                 f"Ray broke down {MOST_FITS} times ({error}); what was found so far is kept, and "
                 f"`tuneapp resume {run_directory.path.name}` goes on."
             )
-        if life_is_complete(study):
-            study.apply(run_directory.append("closed"))
+        close(run_directory, study)
     return study
 
 
