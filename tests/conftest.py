@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tuneapp.request import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
+
+settings.register_profile("tuneapp", deadline=None)  # a busy machine is no bug
+settings.load_profile("tuneapp")
 
 OBJECTIVES = Path(__file__).parent / "objectives.py"
 
@@ -30,7 +34,7 @@ def make_run(tmp_path: Path) -> Any:
         function: str,
         *,
         hyperparameters: dict[str, Any] | None = None,
-        metric: Metric = Metric("score"),
+        metric: Metric | None = None,
         max_iterations: int = 9,
         scheduler: str = "asha",
         concurrent: int = 2,
@@ -40,7 +44,7 @@ def make_run(tmp_path: Path) -> Any:
         request = Request(
             f"{OBJECTIVES}:{function}",
             {"hyperparameters": space, "points": []},
-            metric,
+            metric or Metric("score"),
             search=SearchSettings(**{"samples": 8, **search}),
             scheduler=SchedulerSettings(type=scheduler, max_iterations=max_iterations),
             resources=Resources(concurrent=concurrent),

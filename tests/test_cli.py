@@ -1,4 +1,4 @@
-"""The command line as its users meet it: commands, errors of one line, exit codes, and which stream gets what."""
+"""The command line as its users meet it: errors of one line, exit codes, which stream gets what."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The code itself: linted, formatted, typed. In the test command, so that it is checked wherever tests are."""
+"""The code itself: linted, formatted, typed; wherever the tests run."""
 
 import subprocess
 import sys

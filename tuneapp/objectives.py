@@ -20,7 +20,7 @@ class Context:
     threads: int = 1  # of torch and BLAS
     max_iterations: int = 1  # epochs or rounds, where nobody stops the trial
     checkpoint: Path | None = None  # a folder that an earlier life of this trial wrote; go on from there
-    folder: Path | None = None  # what lies here at a yield is kept as the trial's checkpoint; None: keep nothing
+    folder: Path | None = None  # what lies here at a yield becomes the trial's checkpoint; None: keep nothing
     timeout: float | None = None  # seconds that the trial may take; it is ended soon after
     pool: Any = None  # where a federation's clients train (a federated ClientPool); None: in this process
 

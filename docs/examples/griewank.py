@@ -6,7 +6,5 @@ from typing import Annotated
 from tuneapp import Float, Ordinal
 
 
-def griewank(
-    x: Annotated[float, Float(-5, 5)], y: Annotated[float, Ordinal([1.2, 3.4, 5.4, 6.3])]
-) -> float:
+def griewank(x: Annotated[float, Float(-5, 5)], y: Annotated[float, Ordinal([1.2, 3.4, 5.4, 6.3])]) -> float:
     return (x * x + y * y) / 4000 - cos(x) * cos(y / sqrt(2)) + 1

@@ -80,4 +80,6 @@ def verify(name: Name, data_dir: options.DataDir = None) -> None:
     Console().print(table)
     for array, checksum in found.sha256.items():
         typer.echo(f"sha256 {checksum}  {array}")
-    typer.echo(f"{name} is whole." if found.recorded else f"{name} is whole; its checksums were not recorded.")
+    typer.echo(
+        f"{name} is whole." if found.recorded else f"{name} is whole; its checksums were not recorded."
+    )

@@ -61,15 +61,16 @@ def replay(
     console = Console()
     console.print(table)
     console.print(
-        f"{len(curves)} trials, the longest of {longest} iterations; the winner is {winner.name}. Kept and saved "
-        f"are means over {orders} random arrival orders; name@iteration is where a trial would have ended.",
+        f"{len(curves)} trials, the longest of {longest} iterations; the winner is {winner.name}. Kept and "
+        f"saved are means over {orders} random arrival orders; name@iteration is where a trial "
+        "would have ended.",
         highlight=False,
     )
     cut = sum(curve.points[-1][0] < longest for curve in curves)
     if cut:
         console.print(
-            f"{cut} trials ended before {longest} iterations: how they would have gone on is not known, so what "
-            "a laxer setting saves is overstated and a better trial among them cannot win.",
+            f"{cut} trials ended before {longest} iterations: how they would have gone on is not known, so "
+            "what a laxer setting saves is overstated and a better trial among them cannot win.",
             highlight=False,
         )
 

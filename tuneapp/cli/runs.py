@@ -42,9 +42,7 @@ def resume(
 
 def report(
     run: options.Run = "latest",
-    pictures: Annotated[
-        bool, typer.Option(help="Draw plots/*.png too; without them it takes a second.")
-    ] = True,
+    pictures: Annotated[bool, typer.Option(help="Draw plots/*.png too; without them it is quick.")] = True,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Write a run's pictures, tables and report.html anew, and print its summary."""
