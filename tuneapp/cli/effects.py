@@ -58,31 +58,23 @@ def effects(
         list[str] | None, typer.Option("--set", help="Value of the base config: optimizer=adamw. Repeatable.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="mlp, small_cnn, resnet18 or mobilenet.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of every random draw.")] = None,
+    seed: options.Seed = None,
     scheduler: Annotated[
         str, typer.Option(help="none, or asha, hyperband, median to stop trials early.")
     ] = "none",
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs or rounds of a trial.")] = None,
-    examples: Annotated[
-        int | None, typer.Option(min=1, help="Training pictures to use, a stratified subset; else all.")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
-    cpus_per_trial: Annotated[
-        float | None, typer.Option(help="CPUs of a trial, and torch's threads.")
-    ] = None,
-    gpus_per_trial: Annotated[
-        float | None, typer.Option(help="GPUs of a trial; a fraction shares one.")
-    ] = None,
-    concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once; else as many as fit.")
-    ] = None,
-    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; else this machine.")] = None,
+    examples: options.Examples = None,
+    precision: options.Precision = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    concurrent: options.Concurrent = None,
+    address: options.Address = None,
     backend: Annotated[
         str, typer.Option(help="ray, or local: processes of this machine, without Ray.")
     ] = "ray",
     data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = options.RUNS,
-    name: Annotated[str | None, typer.Option(help="Name of the run directory; else date and task.")] = None,
+    name: options.Name = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:

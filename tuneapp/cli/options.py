@@ -19,6 +19,22 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Folder of the image sets; else $TUNEAPP_DATA, else the cache folder."),
 ]
 Run = Annotated[str, typer.Argument(help="A run's name or path, or `latest`.")]
+Warmup = Annotated[
+    int | None, typer.Option(min=0, help="Random trials before the model; else a third, 10 at most.")
+]
+Search = Annotated[str | None, typer.Option(help="bayes, random, grid or points.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of every random draw.")]
+Repeats = Annotated[int | None, typer.Option(min=1, help="Seeds a config is run with, if it may win.")]
+Reduction = Annotated[int | None, typer.Option(min=2, help="One in so many goes on at each rung.")]
+Examples = Annotated[
+    int | None, typer.Option(min=1, help="Training pictures to use, a stratified subset; else all.")
+]
+Precision = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
+CpusPerTrial = Annotated[float | None, typer.Option(help="CPUs of a trial, and torch's threads.")]
+GpusPerTrial = Annotated[float | None, typer.Option(help="GPUs of a trial; a fraction shares one.")]
+Concurrent = Annotated[int | None, typer.Option(min=1, help="Trials at once; else as many as fit.")]
+Address = Annotated[str | None, typer.Option(help="Address of a Ray cluster; else this machine.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run directory; else date and task.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")]
 Log = Annotated[

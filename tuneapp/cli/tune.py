@@ -28,12 +28,10 @@ def tune(
         typer.Option(help="Search-space file; else the one shipped for the task, or the function's own."),
     ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Trials in all.")] = None,
-    warmup: Annotated[
-        int | None, typer.Option(min=0, help="Random trials before the model; else a third, 10 at most.")
-    ] = None,
-    search: Annotated[str | None, typer.Option(help="bayes, random, grid or points.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of every random draw.")] = None,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Seeds a config is run with.")] = None,
+    warmup: options.Warmup = None,
+    search: options.Search = None,
+    seed: options.Seed = None,
+    repeats: options.Repeats = None,
     warmup_design: Annotated[
         str | None, typer.Option(help="sobol, whose points keep their distance, or random.")
     ] = None,
@@ -56,7 +54,7 @@ def tune(
         ),
     ] = None,
     grace: Annotated[int | None, typer.Option(min=1, help="Epochs before a trial may be stopped.")] = None,
-    reduction: Annotated[int | None, typer.Option(min=2, help="One in so many goes on at each rung.")] = None,
+    reduction: options.Reduction = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Fix a hyperparameter: optimizer=adamw. Repeatable.")
     ] = None,
@@ -88,20 +86,12 @@ def tune(
         str, typer.Option(help="ray, or local: processes of this machine, without Ray.")
     ] = "ray",
     model: Annotated[str | None, typer.Option(help="mlp, small_cnn, resnet18 or mobilenet.")] = None,
-    examples: Annotated[
-        int | None, typer.Option(min=1, help="Training pictures to use, a stratified subset; else all.")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
-    cpus_per_trial: Annotated[
-        float | None, typer.Option(help="CPUs of a trial, and torch's threads.")
-    ] = None,
-    gpus_per_trial: Annotated[
-        float | None, typer.Option(help="GPUs of a trial; a fraction shares one.")
-    ] = None,
-    concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once; else as many as fit.")
-    ] = None,
-    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; else this machine.")] = None,
+    examples: options.Examples = None,
+    precision: options.Precision = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    concurrent: options.Concurrent = None,
+    address: options.Address = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,7 +102,7 @@ def tune(
     mode: Annotated[str | None, typer.Option(help="max or min of a --metric that says nothing.")] = None,
     data_dir: options.DataDir = None,
     runs_dir: options.RunsDir = options.RUNS,
-    name: Annotated[str | None, typer.Option(help="Name of the run directory; else date and task.")] = None,
+    name: options.Name = None,
     log: options.Log = None,
     dashboard: options.Dashboard = None,
     quiet: options.Quiet = False,
