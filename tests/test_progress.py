@@ -15,6 +15,10 @@ from tuneapp.studies import RunDirectory, Study
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
+    return make(tmp_path)
+
+
+def make(tmp_path: Path) -> RunDirectory:
     space = {"hyperparameters": {"lr": {"type": "float", "low": 1e-4, "high": 1}, "model": "mlp"}}
     request = Request("digits", space, Metric("val_accuracy"), search=SearchSettings(samples=4))
     run = RunDirectory.create(tmp_path, "one", request, {})
@@ -57,10 +61,10 @@ def test_a_narrow_terminal_keeps_numbers_and_cuts_the_config(run: RunDirectory) 
     assert all(len(line) <= 60 for line in shown.splitlines())
 
 
-def test_a_log_gets_one_line_for_each_trial_that_ends(run: RunDirectory) -> None:
+def test_a_log_gets_one_line_for_each_trial_that_ends(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
     with progress.shown(console) as watch:
-        watch(Study(run.read().request))
+        run = make(tmp_path)
         watch(run.read())
         watch(run.read())
     assert isinstance(console.file, io.StringIO)
@@ -69,6 +73,14 @@ def test_a_log_gets_one_line_for_each_trial_that_ends(run: RunDirectory) -> None
         "[2/4] trial 0 finished val_accuracy 0.5 after 2 · best 0.5 (trial 0)",
         "[2/4] trial 1 diverged val_accuracy 0.5 after 2 train_loss is nan in epoch 2 · best 0.5 (trial 0)",
     ]
+
+
+def test_trials_that_a_resumed_study_brings_along_are_no_news(run: RunDirectory) -> None:
+    console = Console(file=io.StringIO(), force_terminal=False)
+    with progress.shown(console) as watch:
+        watch(run.read())
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""
 
 
 def test_quiet_says_nothing(run: RunDirectory) -> None:

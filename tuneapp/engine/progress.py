@@ -39,17 +39,14 @@ def shown(console: Console, quiet: bool = False) -> Iterator[Watcher]:
             yield redraw
     else:
         told: set[int] = set()
-        first = True
+        began = time.time()
 
         def tell(study: Study) -> None:
-            nonlocal first
-            if first:  # what a resumed study brings along is no news
-                told.update(trial.number for trial in study.trials if trial.over)
-                first = False
             for trial in study.trials:
-                if trial.over and trial.number not in told:
-                    told.add(trial.number)
-                    console.print(plain_line(study, trial), highlight=False, soft_wrap=True)
+                if trial.ended is None or trial.ended < began or trial.number in told:
+                    continue  # what a resumed study brings along is no news
+                told.add(trial.number)
+                console.print(plain_line(study, trial), highlight=False, soft_wrap=True)
 
         yield tell
 
