@@ -2,13 +2,15 @@
 
 | 2 trials at once                              | trials | trials/s | whole, s |
 |---|---|---|---|
-| tuneapp, Ray, random                          |   1000 |    69.64 |     28.0 |
-| Ray Tune, defaults                            |     20 |     0.80 |     35.0 |
-| Ray Tune, reuse_actors, its loggers off       |   1000 |    46.63 |     41.2 |
-| Optuna, in memory, 2 threads of one process   |   1000 |   195.30 |      7.4 |
-| tuneapp, local, random                        |   1000 |   155.25 |     19.3 |
-One run each, on 2 of 4 cores that other work shared (load 24 in the first two rows, 39 in the others): read
-ratios. Ray 2.60.0, Optuna 5.0.0, Python 3.11.7; `python benchmarks/engine_throughput.py`.
+| Ray Tune, defaults                            |     20 |     1.13 |     26.8 |
+| Ray Tune, reuse_actors, its loggers off       |   1000 |    69.40 |     21.7 |
+| Optuna, SQLite, 2 threads                     |   1000 |    69.94 |     15.8 |
+| Optuna, in memory, 2 threads of one process   |   1000 |   800.54 |      1.6 |
+| tuneapp, Ray, random                          |   1000 |    66.35 |     25.7 |
+| tuneapp, Ray, bayes                           |   1000 |     9.32 |    116.6 |
+| tuneapp, local, random                        |   1000 |   577.63 |      4.2 |
+One run of each, one after the other, on 2 cores of an AMD EPYC: read ratios. Ray 2.60.0, Optuna 5.0.0, Python
+3.11.7; `python benchmarks/engine_throughput.py`.
 
 A throughput is trials / the time from the first trial's start to the last one's end; "whole" counts the
 process from its start. Ray's defaults run few trials, for their rate does not change with the number.
