@@ -53,6 +53,7 @@ def tuneapp(*arguments: str, cwd: Path, **kwargs: Any) -> subprocess.CompletedPr
         (["tune", "digits", "--precision", "float8"], "float8"),
         (["tune", "digits", "--name", "../up"], "name must be"),
         (["tune", "digits", "--space", "missing.yaml"], "missing.yaml"),
+        (["tune", "digits", "--log", "tensorbord"], "Did you mean 'tensorboard'?"),
         (["resume", "nosuch"], "No run named 'nosuch'"),
         (["report", "nosuch"], "No run named 'nosuch'"),
         (["export", "nosuch", "out"], "No run named 'nosuch'"),

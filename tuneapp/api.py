@@ -142,6 +142,7 @@ def start(
 
     lookup(backend, {name: name for name in BACKENDS}, "backend")
     machine.check(request.resources)
+    _check_show(show)
     _check_own(request, function)
     by_value = request.task.startswith(functions.BY_VALUE)
     pickled = functions.pickled(function) if function is not None and by_value else None
@@ -152,6 +153,17 @@ def start(
         functions.freeze(function, Path(request.options.get("folder", ".")), run.path / "source")
     show.tell(f"run {run.path}")
     return _carry_on(run, show, backend, pickled)
+
+
+def _check_show(show: Show) -> None:
+    """Raises UsageError for a logger or a dashboard that is not there."""
+    from tuneapp.engine import dashboard
+
+    dashboard.wanted(show.dashboard)
+    if show.loggers:
+        from tuneapp.engine import loggers
+
+        loggers.check(show.loggers)
 
 
 def _check_own(request: Request, function: functions.Function | None) -> None:

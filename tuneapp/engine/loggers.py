@@ -16,13 +16,19 @@ def _tensorboard(run: Path) -> Callback:
 
 
 def _mlflow(run: Path) -> Callback:
-    if find_spec("mlflow") is None:
-        raise UsageError("`--log mlflow` needs the package mlflow; install tuneapp[mlflow].")
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     return MLflowLoggerCallback(
         tracking_uri=f"sqlite:///{run / 'mlflow.db'}", experiment_name=run.name, save_artifact=False
     )
+
+
+def check(names: list[str]) -> None:
+    """Raises UsageError for what is no logger, or is not installed."""
+    for name in names:
+        lookup(name, LOGGERS, "logger")
+    if "mlflow" in names and find_spec("mlflow") is None:
+        raise UsageError("`--log mlflow` needs the package mlflow; install tuneapp[mlflow].")
 
 
 def build(names: list[str], run: Path) -> list[Callback]:
