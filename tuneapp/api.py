@@ -270,14 +270,7 @@ def conclude(run: RunDirectory, study: Study) -> None:
                 f"The incumbent's checkpoint is gone from {run.path / 'ray'}; its config is in "
                 f"{run.path / 'report.html'}, train it again to have its weights."
             )
-        resources = study.request.resources
-        context = Context(
-            seed=best.seed,
-            device="cuda" if resources.gpus > 0 else "cpu",
-            threads=max(1, int(resources.cpus)),
-            max_iterations=study.request.scheduler.max_iterations,
-            checkpoint=run.path / best.checkpoint,
-        )
+        context = Context.of(study.request, best.seed, checkpoint=run.path / best.checkpoint)
         metrics = task.conclude(best.config, context, folder)
         study.apply(run.append("tested", trial=best.number, metrics=metrics))
     _write_best(folder, study)

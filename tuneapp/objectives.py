@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneapp.errors import TuneappError
-from tuneapp.request import Config, Metric, Metrics
+from tuneapp.request import Config, Metric, Metrics, Request
 
 
 @dataclass
@@ -23,6 +23,18 @@ class Context:
     folder: Path | None = None  # what lies here at a yield becomes the trial's checkpoint; None: keep nothing
     timeout: float | None = None  # seconds that the trial may take; it is ended soon after
     pool: Any = None  # where a federation's clients train (a federated ClientPool); None: in this process
+
+    @classmethod
+    def of(cls, request: Request, seed: int, **rest: Any) -> "Context":
+        """What a request gives each of its trials, and `rest`."""
+        resources = request.resources
+        return cls(
+            seed=seed,
+            device="cuda" if resources.gpus > 0 else "cpu",
+            threads=max(1, int(resources.cpus)),
+            max_iterations=request.scheduler.max_iterations,
+            **rest,
+        )
 
 
 Objective = Callable[[Config, Context], Any]  # gives what `iterate` takes

@@ -1,5 +1,6 @@
 """What a study is asked to do, as plain data: frozen in run.json, sent to workers, read back by resume."""
 
+import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -144,6 +145,12 @@ class Request:
             scheduler=_known(SchedulerSettings, data["scheduler"]),
             resources=_known(Resources, data["resources"]),
         )
+
+
+def config_key(config: Config) -> str:
+    """Equal for equal configs, before and after a journey through JSON; 1 and 1.0 are equal."""
+    plain = {name: float(value) if type(value) is int else value for name, value in config.items()}
+    return json.dumps(plain, sort_keys=True)
 
 
 def _known(kind: Any, data: dict[str, Any]) -> Any:

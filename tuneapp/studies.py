@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tuneapp.errors import TuneappError, UsageError, nearest
-from tuneapp.request import Config, Metric, Metrics, Request
+from tuneapp.request import Config, Metric, Metrics, Request, config_key
 
 Event = dict[str, Any]
 
@@ -134,8 +134,7 @@ class Study:
         if self.several_seeds:
             configs: dict[str, list[tuple[float, int]]] = {}
             for score, number in scored:
-                key = json.dumps(self.trials[-number].config, sort_keys=True, default=str)
-                configs.setdefault(key, []).append((score, number))
+                configs.setdefault(config_key(self.trials[-number].config), []).append((score, number))
             scored = max(
                 configs.values(), key=lambda each: (len(each), fmean(score for score, _ in each)), default=[]
             )

@@ -9,12 +9,12 @@ from tuneapp.effects.plan import (
     Table,
     combinations,
     groups,
-    key,
     make_plan,
     plan_of,
     runs_of,
     winner,
 )
+from tuneapp.request import config_key as key
 
 __all__ = [
     "Asked",

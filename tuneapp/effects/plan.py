@@ -15,6 +15,7 @@ import numpy as np
 
 from tuneapp.errors import UsageError
 from tuneapp.request import Config, Metric, Request
+from tuneapp.request import config_key as key
 from tuneapp.spaces import SearchSpace, SpaceError
 from tuneapp.spaces.base import known_keys
 from tuneapp.studies import Trial
@@ -119,12 +120,6 @@ def _claim_from_json(data: Mapping[str, Any]) -> Claim:
 def plan_of(request: Request) -> Plan | None:
     """The request's plan, where it is a study of effects."""
     return None if request.search.plan is None else Plan.from_json(request.search.plan)
-
-
-def key(config: Config) -> str:
-    """Equal for equal configs, before and after a journey through JSON; 1 and 1.0 are equal."""
-    plain = {name: float(value) if type(value) is int else value for name, value in config.items()}
-    return json.dumps(plain, sort_keys=True)
 
 
 def runs_of(trials: Iterable[Trial]) -> dict[str, dict[int, Trial]]:

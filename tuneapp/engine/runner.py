@@ -112,16 +112,13 @@ class Runner:
     def _run(self, config: Config, seed: int) -> Generator[Metrics]:
         """The trial's metrics, from the iteration of its checkpoint on: that one is told again, since the
         process may have died before anyone heard of it."""
-        resources = self.request.resources
         task = tasks.build(self.request, self.function)
         self.keeps = task.keeps
-        context = Context(
-            seed=seed,
-            device="cuda" if resources.gpus > 0 else "cpu",
-            threads=max(1, int(resources.cpus)),
-            max_iterations=self.request.scheduler.max_iterations,
+        context = Context.of(
+            self.request,
+            seed,
             folder=self.checkpoints.clear_next() if task.keeps else None,
-            timeout=resources.trial_timeout,
+            timeout=self.request.resources.trial_timeout,
             pool=self.pool,
         )
         os.environ["OMP_NUM_THREADS"] = str(context.threads)  # Ray sets it only where it is unset
