@@ -9,11 +9,20 @@ import threading
 import time
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 HEAD, TAIL = 2**18, 2**18  # bytes kept of an output that grew beyond LIMIT
 LIMIT = 2**20
 WATCH = 0.02  # seconds between two looks at its size: 50 MB at the 2.5 GB/s that a pipe-less print can do
 NAMES = ("stdout", "stderr")
+# Held while Python prints and while the middle is cut, so that a cut never takes what came after its look.
+# Held over a fork, so that no child is born with it locked. What C code or a child process writes during
+# the few microseconds of a cut can still fall into the part left out.
+LOCK = threading.RLock()
+os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 # What faulthandler writes before the process dies. Nothing else tells a segfault's place.
 LAST_WORDS = re.compile(r"^(?:Fatal Python error: (?P<fatal>.+)|(?P<timeout>Timeout) \(.+\)!)$", re.MULTILINE)
 
@@ -78,18 +87,17 @@ class _Cutter(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.lock = threading.Lock()
         self.output: Output | None = None
         self.start()
 
     def watch(self, output: Output | None) -> None:
-        with self.lock:
+        with LOCK:
             self.output = output
 
     def run(self) -> None:
         while True:
             time.sleep(WATCH)
-            with self.lock:
+            with LOCK:
                 if self.output is not None:
                     self.output.cut()
 
@@ -117,5 +125,14 @@ def last_words(path: Path) -> tuple[str, str] | None:
     return reason, text[found[-1].start() :]
 
 
+class _Locked(io.FileIO):
+    """A file descriptor that is not written to during a cut."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        with LOCK:
+            return super().write(data)
+
+
 def _stream(fd: int) -> io.TextIOWrapper:
-    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    raw = io.BufferedWriter(_Locked(fd, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
