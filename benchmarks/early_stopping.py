@@ -1,20 +1,9 @@
 """Searches with early stopping at equal epochs: ours and ASHA against their peers.
 
-LCBench's ten tables, one seed each, 4 workers: epochs (geometric mean, 3,000 where it was not reached) to
-within 1 % of the best known, tables on which it was reached, and regret after 500 and 1,000 epochs of all
-trials together.
+TABLES
 
-                                   epochs   reached   regret at 500   1,000
-    tuneapp + ASHA                  1,292     8           0.133       0.038
-    tuneapp, no stopping            1,690     8           0.251       0.082
-    Optuna TPE + halving            2,775     4           0.386       0.164
-    Optuna TPE + Hyperband          3,000     0           0.481       0.257
-    random + ASHA, Ray's defaults   3,000     0           0.128       0.088
-    random + ASHA                   3,000     0           0.307       0.118
-    random                          3,000     0           0.449       0.317
-
-    python benchmarks/early_stopping.py run --seeds 1 --lcbench lcbench_10.npz
-    python benchmarks/early_stopping.py report --lcbench lcbench_10.npz
+    python benchmarks/early_stopping.py run --seeds 5 --lcbench lcbench_10.npz --ai6103 ai6103
+    python benchmarks/early_stopping.py report --lcbench lcbench_10.npz --ai6103 ai6103
 """
 
 import argparse
@@ -22,67 +11,143 @@ import heapq
 import json
 import math
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import problems
-from problems import CACHE, EPOCHS, LCBENCH_SPACE, Surrogate
-from search_quality import SPREAD, Ours, Served, read, start_peer
+from problems import CACHE, EPOCHS, LCBENCH_SPACE, Config, Problem, Surrogate
+from search_quality import ENVIRONMENTS, SPREAD, Ours, Served, read, start_peer
 from threadpoolctl import threadpool_limits
 
-from tuneapp.replay import Rungs
+from tuneapp.replay import Rungs, curves_of_folder
+from tuneapp.request import Metric, SchedulerSettings, SearchSettings
+from tuneapp.search import make_search
+from tuneapp.spaces import SearchSpace
+from tuneapp.studies import State
 
 WORKERS = 4
-BUDGET = 3000  # epochs within which the target is to be reached: 60 full trials
-CHECKPOINTS = (250, 500, 1000)  # epochs at which regret is read
-TOLERANCE = 0.01  # of the way from the best known to the median random config
+WITHIN = 0.01  # of the best known: a cross-entropy of 1.01 times it, an accuracy of 0.99 times it
+EQUAL = 3000  # epochs that every run goes on for: 60 full trials
+MOST = 10_000  # epochs after which the target counts as not reached
+MOST_OF_RANDOM = 2_000_000  # the same for random configs, which cost no model
+CHECKPOINTS = (250, 500, 1000, EQUAL)  # epochs at which regret is read
+AI6103_EPOCHS = 300
+
+ASHA = {"type": "asha"}  # tuneapp's default: a tenth of the epochs, then one in three
+RAY = {"type": "asha", "grace": 1, "reduction": 4}  # Ray's default
+NONE = {"type": "none"}
+OURS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # method -> scheduler, settings of the search
+    "tuneapp+asha": (ASHA, {"warmup": 10}),
+    "tuneapp+asha, Ray's defaults": (RAY, {"warmup": 10}),
+    "tuneapp": (NONE, {"warmup": 10}),
+    "random+asha": (ASHA, {"algorithm": "random"}),
+    "random+asha, Ray's defaults": (RAY, {"algorithm": "random"}),
+    "random": (NONE, {"algorithm": "random"}),
+}
+PEERS = {
+    "optuna-tpe+halving": "peers",
+    "optuna-tpe+hyperband": "peers",
+    "smac+hyperband": "peers_smac",
+}
+ENVIRONMENTS |= PEERS
 
 
+@dataclass(frozen=True)
 class Table:
-    """What a trial of an LCBench table would report, and what is to be reached."""
+    """What a trial would report, lower is better, and what is to be reached."""
 
-    def __init__(self, name: str, surrogate: Surrogate) -> None:
-        self.name, self.surrogate = name, surrogate
-        file = CACHE / f"early-stopping-{name}.json"
-        if not file.exists():
-            rng = np.random.default_rng(7)
-            curves = [surrogate.curve(problems.draw(LCBENCH_SPACE, rng)) for _ in range(20_000)]
-            best, median = min(curve.min() for curve in curves), np.median([curve[-1] for curve in curves])
-            target = best + TOLERANCE * (median - best)
-            share = np.mean([curve.min() <= target for curve in curves])
-            file.write_text(json.dumps({"best": float(best), "median": float(median), "share": float(share)}))
-        known = json.loads(file.read_text())
-        self.best, self.scale = known["best"], known["median"] - known["best"]
-        self.share = known["share"]  # of random configs that ever report the target
+    name: str
+    space: dict[str, dict[str, Any]]
+    epochs: int
+    curve: Callable[[Config], Any]  # [epochs]
+    target: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is known of an LCBench table, all values the best over a trial's epochs."""
+
+    drawn: float  # the best of 20,000 random configs: of a million epochs
+    known: float  # the best there is, as far as we know: from the best of them by small random steps
+    sixty: float  # the best of 60 random configs, their median
+    median: float  # of a random config after its last epoch
 
     @property
     def target(self) -> float:
-        return self.best + TOLERANCE * self.scale
-
-    def curve(self, config: problems.Config) -> np.ndarray:
-        return self.surrogate.curve(config)
+        return (1 + WITHIN) * self.drawn
 
 
-def simulate(optimizer: Any, stops: Any, table: Table, seed: int, budget: int) -> dict[str, Any]:
-    """Epochs of all trials until one first reported the target (None: not within the budget), regrets at
-    CHECKPOINTS, trials begun, trials that ran to their end, and workers that waited, a mean over epochs.
+def reference(name: str, surrogate: Surrogate) -> Reference:
+    file = CACHE / f"early-stopping-reference-{name}.json"
+    if not file.exists():
+        rng = np.random.default_rng(7)
+        space = SearchSpace(LCBENCH_SPACE)
 
-    Four workers; an epoch of trial k lasts lognormal(0, SPREAD) units, k's own; asking takes none.
+        def best(point: np.ndarray) -> float:
+            return float(surrogate.curve(space.decode(point)).min())
+
+        points = rng.random((20_000, len(LCBENCH_SPACE)))
+        curves = np.array([surrogate.curve(space.decode(point)) for point in points])
+        values = curves.min(axis=1)
+        known = math.inf
+        for start in np.argsort(values)[:10]:
+            point, value = points[start], values[start]
+            for _ in range(2000):
+                step = 10 ** rng.uniform(-3, -0.5) * rng.standard_normal(len(point))
+                near = np.where(rng.random(len(point)) < 0.4, np.clip(point + step, 0, 1), point)
+                if (found := best(near)) < value:
+                    point, value = near, found
+            known = min(known, value)
+        sixty = np.median(values[rng.integers(len(values), size=(4000, 60))].min(axis=1))
+        numbers = (values.min(), known, sixty, np.median(curves[:, -1]))
+        file.write_text(json.dumps([float(number) for number in numbers]))
+    return Reference(*json.loads(file.read_text()))
+
+
+def lcbench(file: Path) -> list[Table]:
+    return [
+        Table(name, LCBENCH_SPACE, EPOCHS, surrogate.curve, reference(name, surrogate).target)
+        for name, (surrogate, _) in problems.surrogates(file).items()
+    ]
+
+
+def ai6103(folder: Path) -> tuple[Table, str]:
+    """Seven configs, their errors in per cent, and the winner: the one with the highest last accuracy."""
+    curves = {curve.name: curve for curve in curves_of_folder(folder, Metric("Valid Accuracy"))}
+    errors = {name: [100 - score for _, score in curve.points] for name, curve in curves.items()}
+    best = 100 - min(map(min, errors.values()))
+    space = {"curve": {"type": "categorical", "choices": list(curves)}}
+    table = Table(
+        "ai6103", space, AI6103_EPOCHS, lambda config: errors[config["curve"]], 100 - (1 - WITHIN) * best
+    )
+    return table, max(curves, key=lambda name: curves[name].final)
+
+
+def simulate(
+    optimizer: Any, stops: Any, table: Table, seed: int, equal: float, most: float
+) -> dict[str, Any]:
+    """Run until the target is reached and `equal` epochs are spent, or until `most` are, or nothing is left.
+
+    Returns the best value after so many epochs of all trials, where it changed; the epochs, the trials and
+    those that ran to their end; their configs; and the workers that waited, a mean over epochs. Four
+    workers; an epoch of trial k lasts lognormal(0, SPREAD) units, k's own; asking takes none.
     """
     events: list[tuple[float, int, int]] = []  # time, trial, the epoch that ends then
-    curves: dict[int, np.ndarray] = {}
+    curves: dict[int, list[float]] = {}
     paces: dict[int, float] = {}
-    regrets: dict[int, float] = {}
-    best, reached, idle = math.inf, None, WORKERS
-    epochs = full = waits = 0
-    now = 0.0
-    while epochs < budget:
+    full: list[Config] = []
+    configs: dict[int, Config] = {}
+    steps: list[tuple[int, float]] = []
+    best, idle, epochs, waits, now = math.inf, WORKERS, 0, 0, 0.0
+    while epochs < most and (best > table.target or epochs < equal):
         while idle and (asked := optimizer.ask()) is not None:
-            number, config, _ = asked
-            curves[number] = table.curve(config)
+            number, configs[number], behind = asked
+            curves[number] = list(table.curve(configs[number]))
             paces[number] = math.exp(SPREAD * np.random.default_rng([seed, number]).standard_normal())
-            heapq.heappush(events, (now + paces[number], number, 1))
+            heapq.heappush(events, (now + paces[number], number, behind + 1))
             idle -= 1
         if not events:
             break
@@ -90,65 +155,92 @@ def simulate(optimizer: Any, stops: Any, table: Table, seed: int, budget: int) -
         now, number, epoch = heapq.heappop(events)
         value = float(curves[number][epoch - 1])
         epochs += 1
-        best = min(best, value)
-        if best <= table.target and reached is None:
-            reached = epochs
-        if epochs in CHECKPOINTS:
-            regrets[epochs] = (best - table.best) / table.scale
-        ended, stopped = epoch == len(curves[number]), stops(number, epoch, value)
+        if value < best:
+            best = value
+            steps.append((epochs, best))
+        ended, stopped = epoch == table.epochs, stops(number, epoch, value)
         if ended or stopped:
-            full += ended
+            if ended:
+                full.append(configs[number])
             optimizer.end(number, epoch, value, stopped=not ended)
+            del curves[number], configs[number]
             idle += 1
         else:
             optimizer.report(number, epoch, value)
             heapq.heappush(events, (now + paces[number], number, epoch + 1))
-        if reached is not None and epochs >= CHECKPOINTS[-1]:
-            break
     return {
-        "epochs": reached,
-        "regrets": regrets,
-        "trials": len(curves),
-        "full": full,
+        "steps": steps,
+        "spent": epochs,
+        "trials": len(paces),
+        "full": len(full),
         "waits": waits / max(epochs, 1),
+        "ended": full if table.name == "ai6103" else [],
     }
 
 
 class Told(Ours):
     """tuneapp's search told of every epoch."""
 
-    def __init__(self, seed: int, scheduler: dict[str, Any], **settings: Any) -> None:
-        from tuneapp.request import Metric, SchedulerSettings, SearchSettings
-        from tuneapp.search import make_search
-        from tuneapp.spaces import SearchSpace
-
+    def __init__(
+        self, table: Table, seed: int, samples: int, scheduler: dict[str, Any], **settings: Any
+    ) -> None:
         self.search = make_search(
-            SearchSpace(LCBENCH_SPACE),
+            SearchSpace(table.space),
             Metric("value", "min"),
-            SearchSettings(samples=10**6, seed=seed, **settings),
-            SchedulerSettings(max_iterations=EPOCHS, **scheduler),
+            SearchSettings(samples=samples, seed=seed, **settings),
+            SchedulerSettings(max_iterations=table.epochs, **scheduler),
             WORKERS,
         )
         self.trials: list[Any] = []
+
+    def ask(self) -> Any:
+        asked = super().ask()
+        return None if asked is None else (*asked[:2], 0)
 
     def report(self, number: int, epoch: int, value: float) -> None:
         self.trials[number].history.append({"value": value, "iteration": epoch})
         self.search.tell(self.trials[number])
 
     def end(self, number: int, epoch: int, value: float, stopped: bool) -> None:
-        from tuneapp.studies import State
-
         self.trials[number].state = State.STOPPED if stopped else State.FINISHED
         self.report(number, epoch, value)
 
 
+class Drawn:
+    """Random configs, without a list of trials: there may be tens of thousands."""
+
+    def __init__(self, space: dict[str, dict[str, Any]], seed: int) -> None:
+        self.space, self.rng, self.number = space, np.random.default_rng(seed), -1
+
+    def ask(self) -> tuple[int, Config, int]:
+        self.number += 1
+        return self.number, problems.draw(self.space, self.rng), 0
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Chance learns nothing."""
+
+    def end(self, number: int, epoch: int, value: float, stopped: bool) -> None:
+        """Chance learns nothing."""
+
+
 class Pruning(Served):
-    """A peer with a pruner of its own."""
+    """A peer with a pruner of its own. Where there is an `order`, trials take their configs from it, not
+    from the peer."""
+
+    def __init__(self, process: Any, table: Table, seed: int, order: list[Config] | None = None) -> None:
+        self.process, self.order = process, order
+        self._write({"space": table.space, "seed": seed, "samples": 10**6, "epochs": table.epochs})
+
+    def ask(self) -> Any:
+        if self.order is not None and not self.order:
+            return None
+        self._write({"ask": True})
+        answer = self._answer()
+        return answer["number"], self.order.pop() if self.order else answer["config"], answer["behind"]
 
     def stops(self, number: int, epoch: int, value: float) -> bool:
         self._write({"report": number, "step": epoch, "value": value})
-        assert self.process.stdout is not None
-        return bool(json.loads(self.process.stdout.readline())["prune"])
+        return bool(self._answer()["prune"])
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Told in `stops` already."""
@@ -156,101 +248,189 @@ class Pruning(Served):
     def end(self, number: int, epoch: int, value: float, stopped: bool) -> None:
         self._write({"prune": number} if stopped else {"tell": number, "value": value})
 
-
-ASHA = {"type": "asha", "grace": 5, "reduction": 3}  # tuneapp's default: a tenth, then one in three
-RAY = {"type": "asha", "grace": 1, "reduction": 4}  # Ray's default
-OURS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # method -> scheduler, settings of the search
-    "tuneapp+asha": (ASHA, {"warmup": 10}),
-    "tuneapp+asha, Ray's defaults": (RAY, {"warmup": 10}),
-    "tuneapp": ({"type": "none"}, {"warmup": 10}),
-    "random": ({"type": "none"}, {"algorithm": "random"}),
-    "random+asha": (ASHA, {"algorithm": "random"}),
-    "random+asha, Ray's defaults": (RAY, {"algorithm": "random"}),
-}
-PEERS = {"optuna-tpe+hyperband", "optuna-tpe+halving"}
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
 
 
 def run(arguments: argparse.Namespace) -> None:
-    tables = [
-        Table(name, surrogate) for name, (surrogate, _) in problems.surrogates(arguments.lcbench).items()
-    ]
+    """What is there already is kept; each run is a line of its method's file."""
+    tables = lcbench(arguments.lcbench) if arguments.lcbench else []
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    jobs = [(seed, table) for seed in seeds for table in tables]
+    if arguments.ai6103:
+        curves, _ = ai6103(arguments.ai6103)
+        jobs += [(arguments.first_seed + k, curves) for k in range(arguments.orders)]
     for method in arguments.methods:
         file = arguments.results / f"{method}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         done = {(record["table"], record["seed"]) for record in read(file)}
-        process = start_peer(method, arguments.peers) if method in PEERS else None
+        left = [(seed, table) for seed, table in jobs if (table.name, seed) not in done]
+        process = start_peer(method, arguments.peers) if method in PEERS and left else None
         try:
-            for seed in range(arguments.seeds):
-                for table in tables:
-                    if (table.name, seed) in done:
-                        continue
-                    if process is not None:
-                        problem = problems.Problem(table.name, "LCBench", LCBENCH_SPACE, lambda config: 0.0)
-                        optimizer: Any = Pruning(process, problem, seed, 10**6)
-                        stops = optimizer.stops
-                    else:
-                        scheduler, settings = OURS[method]
-                        optimizer = Told(seed, scheduler, **settings)
-                        stops = _asha(scheduler)
-                    record = {"method": method, "table": table.name, "seed": seed}
-                    record |= simulate(optimizer, stops, table, seed, BUDGET)
-                    with file.open("a") as out:
-                        out.write(json.dumps(record) + "\n")
+            for seed, table in left:
+                if table.name == "ai6103" and method == "smac+hyperband":
+                    continue  # it would come back to configs that it stopped: an arrival order says nothing
+                record = {"method": method, "table": table.name, "seed": seed}
+                record |= _simulated(method, table, seed, process)
+                with file.open("a") as out:
+                    out.write(json.dumps(record) + "\n")
         finally:
             if process is not None:
                 process.kill()
 
 
-def _asha(scheduler: dict[str, Any]) -> Any:
-    if scheduler["type"] == "none":
+def _simulated(method: str, table: Table, seed: int, process: Any) -> dict[str, Any]:
+    finite = table.name == "ai6103"
+    order = None
+    if finite:
+        choices = table.space["curve"]["choices"]
+        order = [{"curve": choices[k]} for k in np.random.default_rng(seed).permutation(len(choices))]
+    equal, most = (math.inf, math.inf) if finite else (EQUAL, MOST)
+    if method in PEERS:
+        peer = Pruning(process, table, seed, order)
+        return simulate(peer, peer.stops, table, seed, equal, most)
+    scheduler, settings = OURS[method]
+    if settings.get("algorithm") == "random" and not finite:
+        optimizer: Any = Drawn(table.space, seed)
+        most = MOST_OF_RANDOM
+    elif finite:
+        own = {key: value for key, value in settings.items() if key != "warmup"}
+        optimizer = Told(table, seed, len(table.space["curve"]["choices"]), scheduler, **own)
+    else:
+        optimizer = Told(table, seed, 10**6, scheduler, **settings)
+    return simulate(optimizer, _stopping(scheduler, table.epochs), table, seed, equal, most)
+
+
+def _stopping(scheduler: dict[str, Any], epochs: int) -> Callable[[int, int, float], bool]:
+    settings = SchedulerSettings(max_iterations=epochs, **scheduler)
+    if settings.type == "none":
         return lambda number, epoch, value: False
-    rungs = Rungs(scheduler["grace"], scheduler["reduction"], EPOCHS)
-    return lambda number, epoch, value: rungs.stops(str(number), epoch, -value)
+    rungs = Rungs(settings.grace_iterations, settings.reduction, epochs)
+    milestones = set(rungs.milestones)
+    return lambda number, epoch, value: epoch in milestones and rungs.stops(str(number), epoch, -value)
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """One line a method: epochs to the target (BUDGET where it was not reached), beside what random search
-    without stopping needs on average (a trial's epochs over the share of random configs that reach it),
-    and regrets.
-    """
-    fitted = problems.surrogates(arguments.lcbench)
-    expected = {name: EPOCHS / Table(name, surrogate).share for name, (surrogate, _) in fitted.items()}
-    print(
-        "| method | runs | reached the target | epochs to it, geometric mean | of random's expected "
-        "| regret at 250 | 500 | 1,000 |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    for file in sorted(arguments.results.glob("*.jsonl")):
-        runs = read(file)
-        epochs = [record["epochs"] or BUDGET for record in runs]
-        ratio = [
-            math.log(spent / expected[record["table"]]) for spent, record in zip(epochs, runs, strict=True)
-        ]
-        reached = sum(record["epochs"] is not None for record in runs)
-        regrets = [np.mean([record["regrets"][str(n)] for record in runs]) for n in CHECKPOINTS]
-        print(
-            f"| {file.stem} | {len(runs)} | {reached} | {math.exp(np.mean(np.log(epochs))):,.0f} "
-            f"| {math.exp(np.mean(ratio)):.3f} | {' | '.join(f'{regret:.3f}' for regret in regrets)} |"
+    """Both tables. Epochs are geometric means; a run that did not get there counts as all that it spent."""
+    records = {
+        file.stem: [r for r in read(file) if r["seed"] >= arguments.first_seed]
+        for file in sorted(arguments.results.glob("*.jsonl"))
+    }
+    if arguments.lcbench:
+        known = {
+            name: reference(name, surrogate)
+            for name, (surrogate, _) in problems.surrogates(arguments.lcbench).items()
+        }
+        _report_lcbench(
+            {method: [r for r in runs if r["table"] in known] for method, runs in records.items()}, known
         )
+    if arguments.ai6103:
+        table, winner = ai6103(arguments.ai6103)
+        _report_ai6103(
+            {method: [r for r in runs if r["table"] == "ai6103"] for method, runs in records.items()},
+            table,
+            winner,
+        )
+
+
+def _report_lcbench(records: dict[str, list[dict[str, Any]]], known: dict[str, Reference]) -> None:
+    targets: list[Callable[[Reference], float]] = [lambda r: r.sixty, lambda r: r.target]
     print(
-        "\nRandom search's expected epochs: " + ", ".join(f"{n} {e:,.0f}" for n, e in expected.items()) + "."
+        "| method | runs | epochs to random's 60 trials | ours / theirs, 95 % "
+        "| epochs to within 1 % | reached | ours / theirs, 95 % | within 1 % of the lowest known, by 3,000 "
+        "| regret at 250 | 500 | 1,000 | 3,000 |"
     )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    rows = []
+    for method, runs in records.items():
+        if not runs:
+            continue
+        cells = []
+        for position, target in enumerate(targets):
+            spent = {(r["table"], r["seed"]): _reached(r, target(known[r["table"]])) for r in runs}
+            ours = {
+                (r["table"], r["seed"]): _reached(r, target(known[r["table"]]))
+                for r in records["tuneapp+asha"]
+            }
+            middle = math.exp(np.mean([math.log(epochs) for epochs, _ in spent.values()]))
+            reached = sum(there for _, there in spent.values())
+            ratio = "" if method == "tuneapp+asha" else _ratio(ours, spent)
+            cells += [f"{middle:,.0f}", *([str(reached)] if position else []), ratio]
+        strict = sum(_reached(r, (1 + WITHIN) * known[r["table"]].known, EQUAL)[1] for r in runs)
+        regrets = [np.mean([_regret(r, known[r["table"]], epochs) for r in runs]) for epochs in CHECKPOINTS]
+        rows.append(
+            (
+                regrets[-1],
+                f"| {method} | {len(runs)} | {' | '.join(cells)} | {strict} "
+                f"| {' | '.join(f'{regret:.3f}' for regret in regrets)} |",
+            )
+        )
+    for _, row in sorted(rows):
+        print(row)
+
+
+def _reached(record: dict[str, Any], target: float, most: float = math.inf) -> tuple[int, bool]:
+    """The epochs at which the run came to the target, or all that it spent, and whether it came there."""
+    for epochs, value in record["steps"]:
+        if value <= target and epochs <= most:
+            return epochs, True
+    return record["spent"], False
+
+
+def _regret(record: dict[str, Any], known: Reference, epochs: int) -> float:
+    best = min((value for at, value in record["steps"] if at <= epochs), default=math.inf)
+    return (best - known.known) / (known.median - known.known)
+
+
+def _ratio(ours: dict[Any, tuple[int, bool]], theirs: dict[Any, tuple[int, bool]]) -> str:
+    """Ours / theirs on the runs that both have, and its interval: tables are drawn and, in them, seeds."""
+    gaps: dict[str, list[float]] = {}
+    for key in ours.keys() & theirs.keys():
+        gaps.setdefault(key[0], []).append(math.log(ours[key][0] / theirs[key][0]))
+    tables = [np.array(gaps[name]) for name in sorted(gaps)]
+    rng = np.random.default_rng(0)
+    means = [
+        np.mean(
+            [
+                rng.choice(tables[k], len(tables[k])).mean()
+                for k in rng.integers(len(tables), size=len(tables))
+            ]
+        )
+        for _ in range(2000)
+    ]
+    low, high = np.exp(np.quantile(means, [0.025, 0.975]))
+    return f"{math.exp(np.mean([gap.mean() for gap in tables])):.3g}, {low:.2g} to {high:.2g}"
+
+
+def _report_ai6103(records: dict[str, list[dict[str, Any]]], table: Table, winner: str) -> None:
+    print(
+        "\n| method | orders | winner runs to its end | comes within 1 % of the best "
+        "| epochs to it | epochs of a study |\n|---|---|---|---|---|---|"
+    )
+    for method, runs in records.items():
+        if not runs:
+            continue
+        kept = np.mean([{"curve": winner} in record["ended"] for record in runs])
+        spent = [_reached(record, table.target) for record in runs]
+        print(
+            f"| {method} | {len(runs)} | {kept:.0%} | {np.mean([there for _, there in spent]):.0%} "
+            f"| {np.mean([epochs for epochs, there in spent if there]):,.0f} "
+            f"| {np.mean([record['spent'] for record in runs]):,.0f} |"
+        )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("action", choices=["run", "report"])
-    parser.add_argument("--methods", nargs="+", default=[*OURS, *sorted(PEERS)])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--lcbench",
-        type=Path,
-        default=os.environ.get("LCBENCH"),
-        required="LCBENCH" not in os.environ,
-        help="lcbench_10.npz",
-    )
+    parser.add_argument("--methods", nargs="+", default=[*OURS, *PEERS])
+    parser.add_argument("--seeds", type=int, default=5, help="of each LCBench table")
+    parser.add_argument("--orders", type=int, default=400, help="in which the seven curves arrive")
+    parser.add_argument("--first-seed", type=int, default=100, help="the search was built on seeds below")
+    parser.add_argument("--lcbench", type=Path, default=os.environ.get("LCBENCH"), help="lcbench_10.npz")
+    parser.add_argument("--ai6103", type=Path, help="folder of the seven curves")
     parser.add_argument("--results", type=Path, default=CACHE / "early-stopping")
-    parser.add_argument("--peers", type=Path, default=Path("/opt"))
+    parser.add_argument("--peers", type=Path, default=Path("/opt"), help="folder of the peers' environments")
     options = parser.parse_args()
     with threadpool_limits(1):
         {"run": run, "report": report}[options.action](options)

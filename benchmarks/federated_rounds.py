@@ -228,7 +228,6 @@ def timed_rounds(
         began = time.perf_counter()
         orders = draw_orders(setup.settings, setup.federation, number)
         total = pool.train(state, orders).total
-        total = total if total.flags.writeable else total.copy()
         total /= np.float32(len(orders.clients))
         state, _ = fedavg(state, total, {}, setup.settings.server)
         seconds.append(time.perf_counter() - began)

@@ -1,9 +1,10 @@
 """Peers of our search, as servers on a pipe: each runs in an environment of its own and never sees a problem.
 
-    python benchmarks/peers.py METHOD   reads JSON lines: {"space", "seed", "samples", "warmup"} first,
+    python benchmarks/peers.py METHOD   reads JSON lines: {"space", "seed", "samples", "epochs"} first,
     then {"ask": true}, {"tell": number, "value": float | null} or, of a trial that goes on, {"report":
     number, "step", "value"}, to which the answer is {"prune": bool}. It answers each ask with {"number",
-    "config", "seconds"}, the CPU seconds of this ask and of the tellings before it.
+    "config", "seconds", "behind"}: the CPU seconds of this ask and of the tellings before it, and the
+    epochs that this config was trained for before.
 
 Each is set up as its documentation says for such a problem: with its own types for logarithms, integers and
 categories, and with its own warm-up where it has one that it recommends. A trial that diverged (null) is
@@ -25,6 +26,9 @@ Space = dict[str, dict[str, Any]]
 
 class Peer:
     """ask() -> (number, config); tell(number, value or None). Values are minimised."""
+
+    epochs = 50  # of a full trial, for peers that stop trials early
+    behind = 0  # epochs that the config asked for last has behind it, of which a checkpoint is kept
 
     def __init__(self, space: Space, seed: int, samples: int) -> None:
         self.space, self.seed, self.samples = space, seed, samples
@@ -54,7 +58,8 @@ class Optuna(Peer):
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.optuna = optuna
-        self.study = optuna.create_study(sampler=self.sampler(seed))
+        # Its Hyperband deals trials to brackets by a hash of the study's name.
+        self.study = optuna.create_study(sampler=self.sampler(seed), study_name=str(seed))
         self.trials: dict[int, Any] = {}
 
     def sampler(self, seed: int) -> Any:
@@ -90,14 +95,16 @@ class OptunaTPE(Optuna):
 
 
 class OptunaTPEHyperband(OptunaTPE):
-    """Its Hyperband, from a tenth of 50 epochs; with TPE it is what BOHB is (Falkner et al., 2018)."""
+    """Its Hyperband, from a tenth of the epochs; with TPE it is what BOHB is (Falkner et al., 2018)."""
 
     def __init__(self, space: Space, seed: int, samples: int) -> None:
         super().__init__(space, seed, samples)
         self.study.pruner = self.pruner()
 
     def pruner(self) -> Any:
-        return self.optuna.pruners.HyperbandPruner(min_resource=5, max_resource=50, reduction_factor=3)
+        return self.optuna.pruners.HyperbandPruner(
+            min_resource=self.epochs // 10, max_resource=self.epochs, reduction_factor=3
+        )
 
     def report(self, number: int, step: int, value: float) -> bool:
         trial = self.trials[number]
@@ -110,7 +117,7 @@ class OptunaTPEHyperband(OptunaTPE):
 
 class OptunaTPEHalving(OptunaTPEHyperband):
     def pruner(self) -> Any:
-        return self.optuna.pruners.SuccessiveHalvingPruner(min_resource=5, reduction_factor=3)
+        return self.optuna.pruners.SuccessiveHalvingPruner(min_resource=self.epochs // 10, reduction_factor=3)
 
 
 class OptunaGP(Optuna):
@@ -284,7 +291,7 @@ class Smac(Peer):
             UniformFloatHyperparameter,
             UniformIntegerHyperparameter,
         )
-        from smac import HyperparameterOptimizationFacade, Scenario
+        from smac import Scenario
 
         self.cs = ConfigurationSpace(seed=seed)
         made = {}
@@ -301,13 +308,23 @@ class Smac(Peer):
             for parent, values in d.get("when", {}).items():
                 self.cs.add(InCondition(made[name], made[parent], values))
         scenario = Scenario(
-            self.cs, deterministic=True, n_trials=samples, seed=seed, output_directory=tempfile.mkdtemp()
-        )
-        design = HyperparameterOptimizationFacade.get_initial_design(scenario, n_configs=10)
-        self.smac = HyperparameterOptimizationFacade(
+            self.cs, deterministic=True, n_trials=samples, seed=seed, output_directory=tempfile.mkdtemp(),
+            **self.budgets(),
+        )  # fmt: skip
+        facade = self.facade()
+        design = facade.get_initial_design(scenario, n_configs=10)
+        self.smac = facade(
             scenario, lambda config, seed: 0.0, initial_design=design, overwrite=True, logging_level=50
         )
         self.infos: dict[int, Any] = {}
+
+    def facade(self) -> Any:
+        from smac import HyperparameterOptimizationFacade
+
+        return HyperparameterOptimizationFacade
+
+    def budgets(self) -> dict[str, float]:
+        return {}
 
     def ask(self) -> tuple[int, Config]:
         info = self.smac.ask()
@@ -327,6 +344,43 @@ class Smac(Peer):
         from smac.runhistory.dataclasses import TrialValue
 
         self.smac.tell(self.infos[number], TrialValue(cost=self.finite(value)))
+
+
+class SmacHyperband(Smac):
+    """SMAC's multi-fidelity facade: Hyperband from a tenth of the epochs, and a random forest; it is what
+    came after BOHB (Lindauer et al., 2022). A config that goes on to a larger budget keeps its checkpoint.
+    """
+
+    def __init__(self, space: Space, seed: int, samples: int) -> None:
+        super().__init__(space, seed, samples)
+        self.trained: dict[str, int] = {}  # config -> epochs
+        self.values: dict[int, float] = {}
+
+    def facade(self) -> Any:
+        from smac import MultiFidelityFacade
+
+        return MultiFidelityFacade
+
+    def budgets(self) -> dict[str, float]:
+        return {"min_budget": self.epochs // 10, "max_budget": self.epochs}
+
+    def ask(self) -> tuple[int, Config]:
+        number, config = super().ask()
+        self.behind = self.trained.get(json.dumps(config, sort_keys=True), 0)
+        self.trained[json.dumps(config, sort_keys=True)] = round(self.infos[number].budget)
+        return number, config
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        self.values[number] = value
+        return step >= round(self.infos[number].budget)
+
+    def prune(self, number: int) -> None:
+        self.tell(number, self.values.pop(number))
+
+    def tell(self, number: int, value: float | None) -> None:
+        from smac.runhistory.dataclasses import TrialValue
+
+        self.smac.tell(self.infos[number], TrialValue(cost=self.finite(value)), save=False)
 
 
 class Ax(Peer):
@@ -436,6 +490,7 @@ PEERS = {
     "bayesian-optimization": BayesianOptimization,
     "ray-bayesopt": RayBayesOptSearch,
     "smac": Smac,
+    "smac+hyperband": SmacHyperband,
     "ax": Ax,
     "hebo": Hebo,
 }
@@ -452,11 +507,14 @@ def serve(method: str) -> None:
         message = json.loads(line)
         start = time.process_time()
         if "space" in message:
-            peer, spent = PEERS[method](message["space"], message["seed"], message["samples"]), 0.0
+            kind = PEERS[method]
+            kind.epochs = message.get("epochs", kind.epochs)
+            peer, spent = kind(message["space"], message["seed"], message["samples"]), 0.0
         elif "ask" in message:
             number, config = peer.ask()
             spent += time.process_time() - start
-            answers.write(json.dumps({"number": number, "config": config, "seconds": spent}) + "\n")
+            answer = {"number": number, "config": config, "seconds": spent, "behind": peer.behind}
+            answers.write(json.dumps(answer) + "\n")
             spent = 0.0
         elif "report" in message:
             answers.write(

@@ -173,7 +173,7 @@ def run(arguments: argparse.Namespace) -> None:
         done = {key(record) for record in read(file)}
         process = None
         try:
-            for seed in range(arguments.seeds):
+            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
                 for problem in chosen.values():
                     record = {
                         "method": method, "problem": problem.name, "seed": seed,
@@ -252,7 +252,9 @@ def report(arguments: argparse.Namespace) -> None:
         record
         for file in sorted(arguments.results.glob("*.jsonl"))
         for record in read(file)
-        if record["in_flight"] == arguments.in_flight and record["evaluations"] == arguments.evaluations
+        if record["in_flight"] == arguments.in_flight
+        and record["evaluations"] == arguments.evaluations
+        and record["seed"] >= arguments.first_seed
     ]
     found = regrets(records, chosen, arguments.evaluations)
     ours = found[arguments.ours]
@@ -408,6 +410,7 @@ if __name__ == "__main__":
     parser.add_argument("--ours", default="tuneapp")
     parser.add_argument("--problems", nargs="*", default=[], help="names or families; all by default")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0, help="the search was built on seeds below 100")
     parser.add_argument("--evaluations", type=int, default=30)
     parser.add_argument("--in-flight", type=int, default=1)
     parser.add_argument("--lcbench", type=Path, default=os.environ.get("LCBENCH"), help="lcbench_10.npz")

@@ -33,7 +33,8 @@ def plain(setup, orders, images):
             (loss + federation.proximal_mu / 2 * away).backward()
             optimizer.step()
             total += loss.item()
-        states.append(np.concatenate([model.state_dict()[e.name].numpy().ravel() for e in blueprint.entries]))
+        tensors = [e.flattened(model.state_dict()[e.name][None])[0] for e in blueprint.entries]
+        states.append(torch.cat(tensors).numpy())
         losses.append(total)
     return np.array(states), np.array(losses)
 

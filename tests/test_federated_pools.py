@@ -1,6 +1,8 @@
 """The sum over clients has the same bits however the clients are spread."""
 
 import itertools
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from federations import SMALL, context, pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuneapp.federated import boards
 from tuneapp.federated.clients import batches, draw_orders
 from tuneapp.federated.pools import ClientWorker, LocalPool, blocks
 from tuneapp.federated.reduction import combine, subtrees, tree_sum
@@ -147,3 +150,24 @@ def test_stragglers_do_some_but_not_all_of_their_steps():
     steps = np.array(draw_orders(setup.settings, setup.federation, 0).steps)
     assert 0.2 < np.mean(steps < 9) < 0.6
     assert steps.min() >= 1
+
+
+def test_a_board_is_found_by_its_address_until_it_is_forgotten_and_lives_on_nameless():
+    board = boards.Board(2, 5, np.float32)
+    rows = boards.find(*board.address)
+    assert Path(board.path).stat().st_mode & 0o077 == 0
+    board.forget()
+    board.rows[0] = 3
+    rows[2] = 4
+    assert rows[0].tolist() == [3] * 5
+    assert board.rows[2].tolist() == [4] * 5
+    assert not Path(board.path).exists()
+    assert boards.find(*board.address) is None
+
+
+def test_a_board_that_memory_is_too_short_for_is_refused_and_leaves_nothing(monkeypatch):
+    with tempfile.TemporaryDirectory(dir=boards.MEMORY) as folder:
+        monkeypatch.setattr(boards, "MEMORY", folder)
+        with pytest.raises(OSError, match=r"space|large"):
+            boards.Board(2, 2**45, np.float32)
+        assert list(Path(folder).iterdir()) == []

@@ -2,10 +2,12 @@
 
 An actor is a `ClientHost`, which lives outside this folder so that its process imports neither torch (unless
 its clients need it) nor Ray Tune. Each trains a block of neighbouring clients a round: the weights go out
-once, through the object store, and what comes back is a sum.
+once and what comes back is a sum, through shared memory to actors on this machine, through Ray's object
+store to others.
 """
 
 import logging
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -14,11 +16,12 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tuneapp.errors import TuneappError, at_least
+from tuneapp.federated.boards import Board
 from tuneapp.federated.clients import Federation, Orders
 from tuneapp.federated.engines import Images
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import BlockUpdate, ClientHost, Update, blocks
-from tuneapp.federated.reduction import Node, combine
+from tuneapp.federated.reduction import Node, combine, subtrees
 from tuneapp.federated.strategies import State
 from tuneapp.request import Resources
 
@@ -62,6 +65,7 @@ class RayPool:
         self.kind: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(ClientHost)
         self.actors: list[Any] = []
         self.data: tuple[Images, Labels] | None = None
+        self.on_board: list[bool] | None = None
 
     def host(self, federation: Federation, images: Images, labels: Labels) -> None:
         if self.data is None or self.data[0] is not images or self.data[1] is not labels:
@@ -76,16 +80,26 @@ class RayPool:
             self._brief(actor)
         while len(self.actors) < wanted:
             self.actors.append(self._start())
+        self.on_board = None
 
     def train(self, state: State, orders: Orders) -> Update:
         """A round. An actor that dies is started anew and its block trained again, to the same bits; raises
         TuneappError where that happens again and again."""
-        state_ref = ray.put(state)
+        on_board = self._on_board(state)
+        state_ref = None if all(on_board) else ray.put(state)
+        if any(on_board):
+            np.copyto(self.rows[0], state)
         cut = blocks(orders.steps, len(self.actors))
-        tasks = [self.actors[at].train.remote(state_ref, orders, block) for at, block in enumerate(cut)]
+
+        def ask(at: int) -> Any:
+            if on_board[at]:
+                return self.actors[at].train_on_board.remote(orders, cut[at], 1 + at)
+            return self.actors[at].train.remote(state_ref, orders, cut[at])
+
+        tasks = [ask(at) for at in range(len(cut))]
         restarts = 0
         updates: list[BlockUpdate] = []
-        for at, block in enumerate(cut):
+        for at in range(len(cut)):
             while True:
                 try:
                     updates.append(ray.get(tasks[at]))
@@ -105,12 +119,18 @@ class RayPool:
                         orders.round + 1,
                     )
                     self.actors[at] = self._start()
-                    tasks[at] = self.actors[at].train.remote(state_ref, orders, block)
+                    on_board[at] = False  # the board has no name any more
+                    state_ref = state_ref or ray.put(state)
+                    tasks[at] = ask(at)
         sums: dict[Node, State] = {}
-        for update in updates:
-            sums |= update.sums
+        everyone = (0, len(orders.clients))
+        for at, update in enumerate(updates):
+            left = {} if update.sums else {subtrees(cut[at], everyone)[0]: self.rows[1 + at]}
+            sums |= update.sums | left
         losses = [loss for update in updates for loss in update.losses]
-        return Update(combine((0, len(orders.clients)), sums), np.array(losses), restarts)
+        total = combine(everyone, sums)
+        # What lies on the board or in Ray's store is not the caller's to keep.
+        return Update(total if total.flags.owndata else total.copy(), np.array(losses), restarts)
 
     def wait(self) -> None:
         """Until all actors are ready."""
@@ -120,6 +140,22 @@ class RayPool:
         for actor in self.actors:
             ray.kill(actor)
         self.actors = []
+
+    def _on_board(self, state: State) -> list[bool]:
+        """Which actors share a board with this process; made and asked once a federation."""
+        if self.on_board is None:
+            self.on_board = [False] * len(self.actors)
+            with suppress(OSError):  # memory is short
+                board = Board(len(self.actors), len(state), state.dtype)
+                self.rows = board.rows
+                try:
+                    asked = [actor.share.remote(board.address) for actor in self.actors]
+                    for at, answer in enumerate(asked):
+                        with suppress(RayActorError, OutOfMemoryError):  # the round finds it, and says so
+                            self.on_board[at] = ray.get(answer)
+                finally:
+                    board.forget()
+        return self.on_board
 
     def _start(self) -> Any:
         actor = self.kind.remote()

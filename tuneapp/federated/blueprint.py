@@ -21,21 +21,34 @@ class Entry:
     start: int
     trained: bool  # False: a buffer, such as batch norm's running mean; averaged with the weights
 
+    inputs_first: bool = False  # lies in the flat state as [inputs, outputs], not as torch has it
+
     @property
     def stop(self) -> int:
         return self.start + math.prod(self.shape)
 
     def of(self, flat: Any) -> Any:
-        """Its view of a flat array or tensor."""
-        return flat[self.start : self.stop].reshape(self.shape)
+        """Its view of flat arrays or tensors: [..., P] -> [..., *shape]."""
+        shape = self.shape[::-1] if self.inputs_first else self.shape
+        view = flat[..., self.start : self.stop].reshape(*flat.shape[:-1], *shape)
+        return view.mT if self.inputs_first else view
+
+    def flattened(self, values: Any) -> Any:
+        """What `of` sees, flat: [M, *shape] -> [M, …]."""
+        return (values.mT if self.inputs_first else values).reshape(len(values), -1)
 
 
 @dataclass(frozen=True)
 class Dense:
     """A layer of a plain multilayer perceptron."""
 
-    weight: Entry  # [outputs, inputs]
-    bias: Entry | None  # [outputs]
+    start: int
+    inputs: int
+    outputs: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + (self.inputs + 1) * self.outputs
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,8 @@ class Blueprint:
     size: int
     hyperparameters: dict[str, Any]
     entries: tuple[Entry, ...]
-    dense: tuple[Dense, ...] | None  # the layers, where the model is Linear, ReLU, Linear … and nothing else
+    dense: tuple[Dense, ...] | None  # the layers, where the model is Linear, ReLU, Linear … and nothing else;
+    # each lies in the state as one matrix, [inputs + 1, outputs]: its last row is the biases
     draws: bool  # it has dropout layers
     buffers: bool  # it has running statistics
 
@@ -77,11 +91,13 @@ def draw_up(
         torch.manual_seed(seed)
         module = models.build(model, classes=classes, channels=channels, size=size, **hyperparameters)
     trained = {name for name, _ in module.named_parameters()}
+    linear = _linear_layers(module)
+    inputs_first = {f"{name}.weight" for name in linear or ()}
     entries: list[Entry] = []
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point():
             start = entries[-1].stop if entries else 0
-            entries.append(Entry(name, tuple(tensor.shape), start, name in trained))
+            entries.append(Entry(name, tuple(tensor.shape), start, name in trained, name in inputs_first))
     leaves = [leaf for leaf in module.modules() if not list(leaf.children())]
     blueprint = Blueprint(
         model,
@@ -90,7 +106,7 @@ def draw_up(
         size,
         hyperparameters,
         tuple(entries),
-        dense=_dense_layers(module, {entry.name: entry for entry in entries}),
+        dense=tuple(Dense(e.start, *e.shape[::-1]) for e in entries if e.inputs_first) or None,
         draws=any(isinstance(leaf, nn.Dropout | nn.Dropout2d | nn.AlphaDropout) for leaf in leaves),
         buffers=bool(list(module.named_buffers())),
     )
@@ -102,19 +118,15 @@ def draw_up(
     return blueprint, state
 
 
-def _dense_layers(module: "nn.Module", entries: dict[str, Entry]) -> tuple[Dense, ...] | None:
-    """Only of nn.Sequential, whose modules are run in the order in which they stand."""
+def _linear_layers(module: "nn.Module") -> list[str] | None:
+    """Names of the layers, if the model is a plain perceptron: of nn.Sequential, which runs them in order."""
     from torch import nn
 
     named = [(name, leaf) for name, leaf in module.named_modules() if not isinstance(leaf, nn.Sequential)]
     if any(list(leaf.children()) for _, leaf in named) or not isinstance(module, nn.Sequential):
         return None
-    kinds = [type(leaf) for _, leaf in named]
-    num_layers = kinds.count(nn.Linear)
-    if kinds != [nn.Flatten, *[nn.Linear, nn.ReLU] * (num_layers - 1), nn.Linear]:
+    linear = [(name, leaf) for name, leaf in named if isinstance(leaf, nn.Linear)]
+    kinds = [nn.Flatten, *[nn.Linear, nn.ReLU] * (len(linear) - 1), nn.Linear]
+    if [type(leaf) for _, leaf in named] != kinds or any(leaf.bias is None for _, leaf in linear):
         return None
-    return tuple(
-        Dense(entries[f"{name}.weight"], entries.get(f"{name}.bias"))
-        for name, leaf in named
-        if isinstance(leaf, nn.Linear)
-    )
+    return [name for name, _ in linear]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneapp.federated import boards
 from tuneapp.federated.clients import Federation, Orders, batches
 from tuneapp.federated.draws import Purpose, generator
 from tuneapp.federated.engines import ENGINES, ClientEngine, Images, Job, one_thread
@@ -29,7 +30,7 @@ class BlockUpdate:
 class Update:
     """What a pool returns for a round."""
 
-    total: State  # sum over clients of weight · (trained - sent)
+    total: State  # sum over clients of weight · (trained - sent); the caller's to change
     losses: NDArray[Any]  # float64, one a client
     restarts: int = 0  # workers that died in this round and were started anew
 
@@ -113,11 +114,29 @@ class ClientWorker:
 class ClientHost:
     """A worker in a process of its own, which stays while federations come and go."""
 
+    board: NDArray[Any] | None = None
+
     def host(self, federation: Federation, images: Images, labels: Labels) -> None:
         self.worker = ClientWorker(federation, images, labels)
 
     def ready(self) -> None:
         """Returns once what was asked before is done."""
 
+    def share(self, address: tuple[str, tuple[int, int], str]) -> bool:
+        """Find the board. False where this is another machine than the pool's."""
+        self.board = boards.find(*address)
+        return self.board is not None
+
     def train(self, state: State, orders: Orders, block: Node) -> BlockUpdate:
         return self.worker.train(state, orders, block)
+
+    def train_on_board(self, orders: Orders, block: Node, row: int) -> BlockUpdate:
+        """From the weights in the board's first row. A block of one sum leaves it in its own `row`."""
+        assert self.board is not None
+        update = self.worker.train(self.board[0], orders, block)
+        if len(update.sums) > 1:
+            return update
+        (total,) = update.sums.values()
+        np.copyto(self.board[row], total)
+        self.worker.spare.append(total)
+        return BlockUpdate({}, update.losses)

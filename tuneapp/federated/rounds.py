@@ -146,7 +146,7 @@ def rounds(
             raise Diverged(f"train_loss is {train_loss} in round {number + 1}")
         weight = sum(federation.weight(client) for client in orders.clients)
         with np.errstate(all="ignore"):  # what overflows here is found by the evaluation or the next round
-            total = update.total if update.total.flags.writeable else update.total.copy()
+            total = update.total
             total /= total.dtype.type(weight)
             state, memory = strategy(now.state, total, now.memory, settings.server)
         evaluated = now.evaluated
