@@ -405,7 +405,8 @@ def asks(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=["run", "report", "asks", "smoke"])
+    parser.add_argument("action", choices=["run", "report", "asks"], nargs="?")
+    parser.add_argument("--smoke", action="store_true", help="only show that it runs, and learns something")
     parser.add_argument("--methods", nargs="+", default=["tuneapp"])
     parser.add_argument("--ours", default="tuneapp")
     parser.add_argument("--problems", nargs="*", default=[], help="names or families; all by default")
@@ -420,5 +421,7 @@ if __name__ == "__main__":
     parser.add_argument("--peers", type=Path, default=Path("/opt"), help="folder of the peers' environments")
     parser.add_argument("--plot", type=Path, help="PNG of regret over evaluations by family")
     options = parser.parse_args()
+    if not (options.action or options.smoke):
+        parser.error("name an action, or --smoke")
     with threadpool_limits(1):  # methods are compared by CPU seconds of one core
-        {"run": run, "report": report, "asks": asks, "smoke": smoke}[options.action](options)
+        {"run": run, "report": report, "asks": asks, None: smoke}[options.action](options)
