@@ -314,7 +314,11 @@ class Smac(Peer):
         facade = self.facade()
         design = facade.get_initial_design(scenario, n_configs=10)
         self.smac = facade(
-            scenario, lambda config, seed: 0.0, initial_design=design, overwrite=True, logging_level=50
+            scenario,
+            lambda config, seed, budget=None: 0.0,
+            initial_design=design,
+            overwrite=True,
+            logging_level=50,
         )
         self.infos: dict[int, Any] = {}
 
