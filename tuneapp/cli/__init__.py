@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tuneapp.cli import compare, data, effects, fed, replay, runs, space, tune
+from tuneapp.cli import compare, data, doctor, effects, fed, replay, runs, space, tune
 from tuneapp.cli.errors import ReportingGroup
 
 app = typer.Typer(
@@ -14,7 +14,7 @@ app = typer.Typer(
     help="Find good hyperparameters, see which matter, and trust the answer.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (tune, fed, effects, compare, runs, replay):
+for module in (tune, fed, effects, compare, runs, replay, doctor):
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")

@@ -1,0 +1,180 @@
+"""Whether this machine can do what tuneapp does, found out by doing a little of it."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tuneapp import data, provenance
+from tuneapp.engine import cluster
+from tuneapp.errors import TuneappError
+from tuneapp.request import Resources
+
+ENOUGH_MEMORY, ENOUGH_DISK = 2.0, 2.0  # GiB free
+EXTRAS = {"dashboard": "aiohttp_cors", "tensorboard": "tensorboardX", "mlflow": "mlflow"}  # a module of each
+NARROW_KERNELS = ("haswell", "zen", "sandybridge", "nehalem", "prescott")  # OpenBLAS's, without AVX-512
+
+
+@dataclass(frozen=True)
+class Finding:
+    about: str
+    found: str
+    advice: str = ""  # what to do about it; nothing where all is well
+    broken: bool = False  # tuneapp does not work so
+
+
+def examine(data_dir: Path | None, runs_dir: Path, address: str | None) -> Iterator[Finding]:
+    """Finding by finding, since some take seconds."""
+    for look in (_versions, _torch, _machine, _products, _gpus):
+        yield look()
+    yield _folder("data dir", data.data_folder(data_dir), "--data-dir or $TUNEAPP_DATA")
+    yield _folder("runs", runs_dir.absolute(), "--runs-dir")
+    yield _ray(address)
+    yield _extras()
+
+
+def _versions() -> Finding:
+    found = provenance.versions()
+    missing = [name for name, version in found.items() if version == "not installed"]
+    return Finding(
+        "versions",
+        ", ".join(f"{name} {version}" for name, version in found.items()),
+        f"Install {', '.join(missing)}." if missing else "",
+        broken=bool(missing),
+    )
+
+
+def _torch() -> Finding:
+    began = time.perf_counter()
+    try:
+        import torch
+        import torchvision  # noqa: F401  it fails where torch is of another build
+
+        torch.nn.functional.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))
+    except (ImportError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        return Finding(
+            "torch",
+            f"does not start: {reason}",
+            "Install torch and torchvision anew, both from one source.",
+            broken=True,
+        )
+    return Finding("torch", f"starts with torchvision in {time.perf_counter() - began:.1f} s")
+
+
+def _machine() -> Finding:
+    have = provenance.machine()
+    free = psutil.virtual_memory().available / 2**30
+    advice = (
+        ""
+        if free >= ENOUGH_MEMORY
+        else "Ray stops workers where memory runs out: close other programs, or use fewer trials at once."
+    )
+    return Finding(
+        "machine",
+        f"{have['processor']}, {have['cores']} cores, {free:.1f} of {have['memory_gib']} GiB memory free",
+        advice,
+    )
+
+
+def _products() -> Finding:
+    """The kernels that numpy's products run on; federations of perceptrons live on them."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    kernels = sorted(
+        {str(pool.get("architecture", "unknown")) for pool in threadpool_info() if pool["user_api"] == "blas"}
+    )
+    told = os.environ.get("OPENBLAS_CORETYPE")
+    narrow = told and told.lower() in NARROW_KERNELS and _has_avx512()
+    return Finding(
+        "matrix products",
+        f"kernels for {', '.join(kernels) or 'unknown'}",
+        f"OPENBLAS_CORETYPE={told} keeps numpy from this CPU's AVX-512, which makes federations on it up to "
+        "1.6 times as fast: unset it."
+        if narrow
+        else "",
+    )
+
+
+def _has_avx512() -> bool:
+    try:
+        return " avx512f " in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def _gpus() -> Finding:
+    listed = provenance.machine()["gpus"]
+    try:
+        import torch
+    except (ImportError, OSError):
+        return Finding("GPUs", f"the driver lists {', '.join(listed) or 'none'}")
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        return Finding("GPUs", ", ".join(names))
+    if listed:
+        return Finding(
+            "GPUs",
+            f"the driver lists {', '.join(listed)}, but torch {torch.__version__} can't use them",
+            "Install a torch built for the driver's CUDA, or update the driver.",
+        )
+    return Finding("GPUs", "none; everything runs on the CPU")
+
+
+def _folder(about: str, folder: Path, option: str) -> Finding:
+    """Of a folder that is not there yet, the nearest one above it."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Finding(
+            about, f"{folder} is not writable: {reason}", f"Choose another with {option}.", broken=True
+        )
+    free = shutil.disk_usage(there).free / 2**30
+    advice = "" if free >= ENOUGH_DISK else f"Make room, or choose another with {option}."
+    return Finding(about, f"{folder}, {free:.0f} GiB free", advice)
+
+
+def _ray(address: str | None) -> Finding:
+    """Starts Ray, or joins it, has a worker answer, and ends what was started."""
+    import ray
+
+    began = time.perf_counter()
+    try:
+        with cluster.connected(Resources(address=address)) as have:
+            answer: Callable[[], Any] = ray.remote(lambda: os.getpid()).remote
+            ray.get(answer(), timeout=60)
+            seconds = time.perf_counter() - began
+            what = "starts" if address is None else f"{address} is joined"
+            return Finding(
+                "Ray",
+                f"{what} and a worker answers in {seconds:.1f} s; {have['CPU']:g} CPUs, {have['GPU']:g} GPUs",
+            )
+    except (TuneappError, ray.exceptions.RayError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        return Finding(
+            "Ray",
+            f"does not serve: {reason}",
+            "Use `--backend local`, which needs no Ray, or mend what the line above names.",
+            broken=True,
+        )
+
+
+def _extras() -> Finding:
+    there = [name for name, module in EXTRAS.items() if find_spec(module) is not None]
+    absent = [f"tuneapp[{name}]" for name in EXTRAS if name not in there]
+    return Finding(
+        "extras",
+        f"{', '.join(there) or 'none'} installed" + (f"; to be had: {', '.join(absent)}" if absent else ""),
+    )
