@@ -399,6 +399,15 @@ def test_configs_come_back_from_the_unit_cube(data):
     space.check(config)
 
 
+@given(st.floats(1e-12, 1e12), st.sampled_from([0.0, 0.3, 1.0]), st.booleans())
+def test_a_range_of_two_neighbouring_numbers_is_one_too(low, u, log):
+    high = math.nextafter(low, math.inf)
+    space = SearchSpace({"a": {"type": "float", "low": low, "high": high, "log": log}})
+    config = space.decode([u])
+    assert config["a"] in (low, high)
+    assert space.decode(space.encode(config)) == config
+
+
 @settings(max_examples=200)
 @given(st.data())
 def test_searched_values_alone_make_the_config(data):

@@ -9,10 +9,7 @@ import threading
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any
 
 HEAD, TAIL = 2**18, 2**18  # bytes kept of an output that grew beyond LIMIT
 LIMIT = 2**20
@@ -128,7 +125,7 @@ def last_words(path: Path) -> tuple[str, str] | None:
 class _Locked(io.FileIO):
     """A file descriptor that is not written to during a cut."""
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         with LOCK:
             return super().write(data)
 

@@ -58,6 +58,8 @@ class Number(Searched):
 
     def unit(self, value: Any) -> float:
         value = self.read(value)
+        if self.step is None and value == self.high:
+            return 1.0  # also where the ends are neighbouring numbers, whose logarithms are the same
         if self.step is None and not self.log:
             return clamped((value - self.low) / (self.high - self.low))
         if self.step is None:
@@ -129,7 +131,8 @@ class Number(Searched):
         return math.exp((1 - u) * math.log(self.low) + u * math.log(top))
 
     def _share(self, log_value: float, top: Any) -> float:
-        return clamped((log_value - math.log(self.low)) / (math.log(top) - math.log(self.low)))
+        width = math.log(top) - math.log(self.low)
+        return clamped((log_value - math.log(self.low)) / width) if width else 0.0
 
 
 @dataclass(frozen=True)
