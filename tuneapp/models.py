@@ -52,6 +52,26 @@ def hyperparameters_of(name: str) -> dict[str, Any]:
     return {key: parameter.default for key, parameter in signature.parameters.items() if key not in given}
 
 
+def hyperparameters_in(
+    config: Mapping[str, Any], name: str, others: Iterable[str], reader: str
+) -> dict[str, Any]:
+    """What the model reads of a trial's config, of the types of its defaults; `reader` reads the `others`.
+
+    Names that begin with `_` are helpers of a space's expressions and are left out. Any other name that
+    neither knows raises UnknownName.
+    """
+    own, others = hyperparameters_of(name), sorted(others)
+    rest = {key: value for key, value in config.items() if key not in others and not key.startswith("_")}
+    for key in rest:
+        if key not in own:
+            raise UnknownName(
+                f"Neither {reader} nor model '{name}' has a hyperparameter '{key}'; {reader} has "
+                f"{', '.join(others)}; the model has {', '.join(own)}.{nearest(key, [*others, *own])} "
+                "A helper of expressions must begin with '_'."
+            )
+    return {key: typed(key, value, own[key]) for key, value in rest.items()}
+
+
 def mlp(
     *,
     classes: int,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tuneapp import models
-from tuneapp.errors import UnknownName, UsageError, lookup, nearest
+from tuneapp.errors import UsageError, lookup
 from tuneapp.federated.partitions import PARTITIONS, Skew
 from tuneapp.federated.strategies import DEFAULT_SERVER_LR, STRATEGIES, ServerSettings
 
@@ -87,23 +87,10 @@ class FedConfig:
 
 
 def split_config(config: Mapping[str, Any]) -> tuple[FedConfig, dict[str, Any]]:
-    """(what the federation reads, what the model reads).
-
-    Names that begin with `_` are helpers of a space's expressions and are left out. Any other name that
-    neither knows raises UnknownName.
-    """
-    ours = [field.name for field in fields(FedConfig)]
+    """(what the federation reads, what the model reads). Raises UnknownName for what neither knows."""
+    ours = {field.name for field in fields(FedConfig)}
     settings = FedConfig(**{key: value for key, value in config.items() if key in ours})
-    models_own = models.hyperparameters_of(settings.model)
-    rest = {key: value for key, value in config.items() if key not in ours and not key.startswith("_")}
-    for key in rest:
-        if key not in models_own:
-            raise UnknownName(
-                f"Neither the federation nor model '{settings.model}' has a hyperparameter '{key}'; the "
-                f"federation has {', '.join(ours)}; the model has {', '.join(models_own)}."
-                f"{nearest(key, [*ours, *models_own])}"
-            )
-    return settings, rest
+    return settings, models.hyperparameters_in(config, settings.model, ours, "the federation")
 
 
 def _check(name: str, value: Any, holds: bool, what: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tuneapp import models
-from tuneapp.errors import UnknownName, UsageError, lookup, nearest
+from tuneapp.errors import UsageError, lookup
 from tuneapp.training.optimizers import OPTIMIZERS
 from tuneapp.training.schedules import SCHEDULES
 
@@ -58,23 +58,10 @@ class TrainConfig:
 
 
 def split_config(config: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """(what training reads, what the model reads).
-
-    Names that begin with `_` are helpers of a space's expressions and are left out. Any other name that
-    neither knows raises UnknownName.
-    """
+    """(what training reads, what the model reads). Raises UnknownName for what neither knows."""
     ours = {field.name for field in fields(TrainConfig)}
     settings = TrainConfig(**{key: value for key, value in config.items() if key in ours})
-    models_own = models.hyperparameters_of(settings.model)
-    rest = {key: value for key, value in config.items() if key not in ours and not key.startswith("_")}
-    for key in rest:
-        if key not in models_own:
-            raise UnknownName(
-                f"Neither training nor model '{settings.model}' has a hyperparameter '{key}'; training has "
-                f"{', '.join(sorted(ours))}; the model has {', '.join(models_own)}."
-                f"{nearest(key, [*ours, *models_own])} A helper of expressions must begin with '_'."
-            )
-    return settings, {key: models.typed(key, value, models_own[key]) for key, value in rest.items()}
+    return settings, models.hyperparameters_in(config, settings.model, ours, "training")
 
 
 def _check(name: str, value: Any, holds: bool, what: str) -> None:
