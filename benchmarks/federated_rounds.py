@@ -1,16 +1,18 @@
 """Seconds a round of federated training, ours and others', in one run on the same cores.
 
-Milliseconds a round, medians (n = 60 … 2, as in PLAN) on cores 2 and 3 of a shared 4-core AMD EPYC (Zen 5),
-at real-time priority (`chrt -r 1`) and RAY_worker_niceness=0, each column one run; Python 3.11, ray 2.60,
-torch 2.15, numpy 2.4.6, Flower 1.41 (ray 2.55); OpenBLAS held at AVX2 kernels but for the last column:
+Milliseconds a round, medians (n = 60 … 2, as in PLAN) on cores 2 and 3 of a 4-core AMD EPYC (Zen 5) with
+nothing else to do, RAY_worker_niceness=0; Python 3.11, ray 2.60, torch 2.15, numpy 2.4.6, Flower 1.41 (ray 2.55);
+OpenBLAS by its own choice (AVX-512), but for the last column. The columns are of 3, 2, 2, 1 and 1 runs:
 
-              8 clients   100 of 100   10 of 100   1,000 of 1,000   8, AVX-512
-    ours             36          389          45            3,802   28
-    here             57          739          72                -   34
-    naive           122            -           -                -   96
-    study         1,187            -           -                -   1,054
-    flower          213        1,699         310           31,022   208
-    floor            23          291          29            3,029   13
+              8 clients         100 of 100    10 of 100   1,000 of 1,000   8, AVX2
+    ours      22, 25, 27        226, 225      29, 31       2,206             31
+    here      32, 32, 33        391, 405      40, 43           -             49
+    naive     139, 166, 150       -             -              -            150
+    study     1,056 … 1,113       -             -              -          1,370
+    flower    206, 310, 310     1,889, 2,107  308, 318    51,215            306
+    floor     14, 17, 21        182, 171      18, 21       1,675             26
+    flower / ours
+              9.6, 12.2, 11.5   8.4, 9.4      10.5, 10.4    23.2           10.0
 
 From command to printed test accuracy, 8 clients x 32 rounds, median of 2: ours 4.3 s (9.0 s with two actors
 from the first round on; 7.9 s with pictures and report), Flower 22.8 s without a test.

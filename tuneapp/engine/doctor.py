@@ -99,7 +99,7 @@ def _products() -> Finding:
         "matrix products",
         f"kernels for {', '.join(kernels) or 'unknown'}",
         f"OPENBLAS_CORETYPE={told} keeps numpy from this CPU's AVX-512, which makes federations on it up to "
-        "1.6 times as fast: unset it."
+        "1.5 times as fast: unset it."
         if narrow
         else "",
     )
