@@ -1,8 +1,8 @@
 """Seconds a round of federated training, ours and others', in one run on the same cores.
 
 Milliseconds a round, medians (n = 60 … 2, as in PLAN) on cores 2 and 3 of a 4-core AMD EPYC (Zen 5) with
-nothing else to do, RAY_worker_niceness=0; Python 3.11, ray 2.60, torch 2.15, numpy 2.4.6, Flower 1.41 (ray 2.55);
-OpenBLAS by its own choice (AVX-512), but for the last column. The columns are of 3, 2, 2, 1 and 1 runs:
+nothing else to do, RAY_worker_niceness=0; Python 3.11, ray 2.60, torch 2.15, numpy 2.4.6, Flower 1.41 (ray
+2.55); OpenBLAS by its own choice (AVX-512), but for the last column. They are of 3, 2, 2, 1 and 1 runs:
 
               8 clients         100 of 100    10 of 100   1,000 of 1,000   8, AVX2
     ours      22, 25, 27        226, 225      29, 31       2,206             31
