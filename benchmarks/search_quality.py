@@ -265,7 +265,6 @@ def report(arguments: argparse.Namespace) -> None:
     rows = []
     for method, by_problem in found.items():
         cells = {name: np.mean([c[-1] for c in seeds.values()]) for name, seeds in by_problem.items()}
-        means = [_mean(v for n, v in cells.items() if chosen[n].family == family) for family in FAMILIES]
         pairs = {
             name: np.array([[seeds[k][-1], ours[name][k][-1]] for k in seeds if k in ours.get(name, {})])
             for name, seeds in by_problem.items()
@@ -274,15 +273,24 @@ def report(arguments: argparse.Namespace) -> None:
         low, high = _interval(pairs) if method != arguments.ours and pairs else (0.0, 0.0)
         together = np.vstack(list(pairs.values()))
         won = np.mean((together[:, 1] < together[:, 0]) + 0.5 * (together[:, 1] == together[:, 0]))
-        matched = np.mean([v[:, 1].mean() for v in pairs.values()])
+        matched = {name: values[:, 1].mean() for name, values in pairs.items()}
+        fewer = sum(map(len, by_problem.values())) < sum(map(len, ours.values()))
+
+        def cell(family: str | None, cells: Any = cells, matched: Any = matched, fewer: bool = fewer) -> str:
+            """The mean over a family's problems, and beside it ours on the same runs where they are fewer."""
+            names = [name for name in cells if family in (None, chosen[name].family)]
+            if not names:
+                return ""
+            text = f"{np.mean([cells[name] for name in names]):.3f}"
+            beside = [matched[name] for name in names if name in matched]
+            return f"{text} ({np.mean(beside):.3f})" if fewer and beside else text
+
         asks = [second for r in records if r["method"] == method for second in r["seconds"][10:]]
-        whole = "" if len(cells) == len(chosen) else f" (ours there {matched:.3f})"
         rows.append(
             (
                 np.mean(list(cells.values())),
                 f"| {method} | {sum(map(len, by_problem.values()))} on {len(cells)}"
-                f" | {np.mean(list(cells.values())):.3f}{whole}"
-                f" | {' | '.join('' if math.isnan(mean) else f'{mean:.3f}' for mean in means)}"
+                f" | {' | '.join(cell(family) for family in (None, *FAMILIES))}"
                 f" | {'' if method == arguments.ours else f'{low:+.3f} to {high:+.3f}'}"
                 f" | {'' if method == arguments.ours else f'{won:.0%}'} | {np.mean(asks):.3f} |",
             )
@@ -294,11 +302,6 @@ def report(arguments: argparse.Namespace) -> None:
     _critical_difference(found, chosen)
     if arguments.plot:
         _plot(found, chosen, arguments)
-
-
-def _mean(values: Any) -> float:
-    listed = list(values)
-    return float(np.mean(listed)) if listed else math.nan
 
 
 def _interval(pairs: dict[str, np.ndarray]) -> tuple[float, float]:
