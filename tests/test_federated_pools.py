@@ -152,6 +152,10 @@ def test_stragglers_do_some_but_not_all_of_their_steps():
     assert steps.min() >= 1
 
 
+BOARDS = pytest.mark.skipif(not boards.MEMORY.is_dir(), reason="this system has no /dev/shm, and no boards")
+
+
+@BOARDS
 def test_a_board_is_found_by_its_address_until_it_is_forgotten_and_lives_on_nameless():
     board = boards.Board(2, 5, np.float32)
     rows = boards.find(*board.address)
@@ -165,6 +169,7 @@ def test_a_board_is_found_by_its_address_until_it_is_forgotten_and_lives_on_name
     assert boards.find(*board.address) is None
 
 
+@BOARDS
 def test_a_board_that_memory_is_too_short_for_is_refused_and_leaves_nothing(monkeypatch):
     with tempfile.TemporaryDirectory(dir=boards.MEMORY) as folder:
         monkeypatch.setattr(boards, "MEMORY", folder)

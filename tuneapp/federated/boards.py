@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-MEMORY = Path("/dev/shm")  # the file lies where files are memory, if there is such a place
+# Where files are memory, and no other machine finds them: on Linux. Elsewhere there are no boards.
+MEMORY = Path("/dev/shm")
 
 
 class Board:
@@ -17,13 +18,13 @@ class Board:
     for longer than it takes the workers to find it."""
 
     def __init__(self, workers: int, num_weights: int, dtype: DTypeLike) -> None:
-        """Raises OSError where there is not so much memory, or no way to reserve it (macOS)."""
+        """Raises OSError where there is not so much memory, or no place for it."""
         self.shape, self.dtype = (1 + workers, num_weights), np.dtype(dtype).str
-        folder = MEMORY if os.access(MEMORY, os.W_OK) else None
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="tuneapp-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=MEMORY, prefix="tuneapp-", delete=False) as file:
             self.path = file.name
             try:
-                _reserve(file.fileno(), (1 + workers) * num_weights * np.dtype(dtype).itemsize)
+                # Reserved now: memory that is short later would kill the process that writes there.
+                os.posix_fallocate(file.fileno(), 0, (1 + workers) * num_weights * np.dtype(dtype).itemsize)
                 self.rows = _mapped(*self.address)
             except BaseException:
                 self.forget()
@@ -45,13 +46,6 @@ def find(path: str, shape: tuple[int, int], dtype: str) -> NDArray[Any] | None:
         return _mapped(path, shape, dtype)
     except OSError:
         return None
-
-
-def _reserve(file: int, size: int) -> None:
-    """Now: memory that is short later would kill the process that writes there."""
-    if not hasattr(os, "posix_fallocate"):
-        raise OSError("This system has no posix_fallocate.")
-    os.posix_fallocate(file, 0, size)
 
 
 def _mapped(path: str, shape: tuple[int, int], dtype: str) -> NDArray[Any]:
