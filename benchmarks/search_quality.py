@@ -1,20 +1,34 @@
 """Searches at equal numbers of evaluations: ours against its peers.
 
-Mean normalised regret (0 = best known, 1 = median of random search) after 30 evaluations on 27 problems;
-seeds, versions, intervals and what is not shown: benchmarks/README.md. Intervals to the best peer include 0.
+Mean normalised regret (0 = best known, 1 = median of random search) on 27 problems, seeds 100 and up (the
+search was built on lower ones), and ours on the same runs; intervals of the difference (theirs - ours),
+families, versions and what is not shown: benchmarks/README.md.
 
-                        all    continuous  mixed  scikit-learn  LCBench   4 in flight, all
-    tuneapp            0.209      0.210    0.169      0.483      0.092        0.269
-    Optuna GP          0.281      0.185    0.234      0.593      0.216        0.363
-    scikit-optimize    0.330      0.417    0.448      0.320      0.214
-    Optuna TPE         0.679      0.839    0.743      0.702      0.524        0.784
-    random             0.942      0.850    0.943      1.047      0.953        0.890
-    Sobol              0.976      0.919    0.840      1.096      1.023
-    Ray BayesOptSearch 1.495      0.546    1.101      4.854      0.676
+    30 evaluations, in sequence       theirs  ours   seeds   95 % interval
+    tuneapp                                   0.247  20
+    Ax                                0.292   0.266  4-5     -0.031 to +0.090
+    HEBO                              0.315   0.259  4       -0.011 to +0.134
+    scikit-optimize                   0.334   0.276  5       -0.013 to +0.129
+    Optuna GP                         0.348   0.247  20      +0.050 to +0.165
+    bayesian-optimization 3.4         0.469   0.288  1       -0.031 to +0.406
+    Optuna TPE                        0.672   0.247  20      +0.342 to +0.510
+    SMAC                              0.784   0.300  3       +0.296 to +0.676
+    Sobol                             1.033   0.247  20      +0.682 to +0.894
+    random                            1.122   0.247  20      +0.743 to +1.019
+    Ray BayesOptSearch                2.452   0.276  4       +0.591 to +5.255
+    30 evaluations, 4 in flight
+    tuneapp                                   0.347  20
+    Ax                                0.376   0.337  2       -0.059 to +0.134
+    Optuna GP                         0.424   0.340  16      +0.024 to +0.153
+    Optuna TPE                        0.690   0.347  20      +0.268 to +0.422
+    100 evaluations, in sequence
+    tuneapp                                   0.145  8
+    Optuna GP                         0.167   0.163  2       -0.085 to +0.077
+    Optuna TPE                        0.394   0.145  8-10    +0.194 to +0.342
 
-    python benchmarks/search_quality.py run --methods tuneapp random optuna-gp --lcbench lcbench_10.npz
-    python benchmarks/search_quality.py run --methods tuneapp optuna-gp --in-flight 4 --lcbench lcbench_10.npz
-    python benchmarks/search_quality.py report --plot benchmarks/search_quality.png
+    export LCBENCH=lcbench_10.npz
+    python benchmarks/search_quality.py run --methods tuneapp optuna-gp --first-seed 100
+    python benchmarks/search_quality.py report --first-seed 100 --plot benchmarks/search_quality.png
 """
 
 import argparse
