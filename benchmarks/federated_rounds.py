@@ -14,8 +14,8 @@ nothing else to do, RAY_worker_niceness=0; Python 3.11, ray 2.60, torch 2.15, nu
     flower / ours
               9.6, 12.2, 11.5   8.4, 9.4      10.5, 10.4    23.2           10.0
 
-From command to printed test accuracy, 8 clients x 32 rounds, median of 2: ours 4.3 s (9.0 s with two actors
-from the first round on; 7.9 s with pictures and report), Flower 22.8 s without a test.
+From command to printed test accuracy, 8 clients x 32 rounds, median of 3: ours 3.6 s (8.2 s with two actors
+from the first round on; 6.9 s with pictures and report), Flower 20.8 s without a test.
 
     TUNEAPP_DATA=… taskset -c 2,3 python benchmarks/federated_rounds.py --flower FLOWER_ENV/bin/python
 
