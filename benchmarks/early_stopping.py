@@ -40,7 +40,7 @@ from typing import Any
 import numpy as np
 import problems
 from problems import CACHE, EPOCHS, LCBENCH_SPACE, Config, Surrogate
-from search_quality import ENVIRONMENTS, SPREAD, Ours, Served, read, start_peer
+from search_quality import ENVIRONMENTS, SPREAD, Ours, Served, interval, read, start_peer
 from threadpoolctl import threadpool_limits
 
 from tuneapp.replay import Rungs, curves_of_folder
@@ -417,17 +417,7 @@ def _ratio(ours: dict[Any, tuple[int, bool]], theirs: dict[Any, tuple[int, bool]
     for key in sorted(ours.keys() & theirs.keys()):
         gaps.setdefault(key[0], []).append(math.log(ours[key][0] / theirs[key][0]))
     tables = [np.array(gaps[name]) for name in sorted(gaps)]
-    rng = np.random.default_rng(0)
-    means = [
-        np.mean(
-            [
-                rng.choice(tables[k], len(tables[k])).mean()
-                for k in rng.integers(len(tables), size=len(tables))
-            ]
-        )
-        for _ in range(2000)
-    ]
-    low, high = np.exp(np.quantile(means, [0.025, 0.975]))
+    low, high = np.exp(interval(tables))
     return f"{math.exp(np.mean([gap.mean() for gap in tables])):.3g}, {low:.2g} to {high:.2g}"
 
 

@@ -42,6 +42,18 @@ class Peer:
         self.worst = max(self.worst, value)
         return value
 
+    def read(self, point: dict[str, Any]) -> Config:
+        """The config at a point that tells choices by their words and ordinals by their position."""
+        config: Config = {}
+        for name, d in self.space.items():
+            if d["type"] == "categorical":
+                config[name] = next(choice for choice in d["choices"] if str(choice) == point[name])
+            elif d["type"] == "ordinal":
+                config[name] = d["choices"][int(point[name])]
+            else:
+                config[name] = int(point[name]) if d["type"] == "int" else float(point[name])
+        return self.active(config)
+
     def active(self, config: Config) -> Config:
         """Without what is inactive under its condition, for peers whose spaces know no conditions."""
         return {
@@ -165,15 +177,7 @@ class ScikitOptimize(Peer):
         number = self.asked
         self.asked += 1
         self.points[number] = point
-        config = {}
-        for (name, d), value in zip(self.space.items(), point, strict=True):
-            if d["type"] == "categorical":
-                config[name] = next(choice for choice in d["choices"] if str(choice) == value)
-            elif d["type"] == "ordinal":
-                config[name] = d["choices"][int(value)]
-            else:
-                config[name] = int(value) if d["type"] == "int" else float(value)
-        return number, self.active(config)
+        return number, self.read(dict(zip(self.space, point, strict=True)))
 
     def tell(self, number: int, value: float | None) -> None:
         self.told[number] = self.finite(value)
@@ -468,16 +472,7 @@ class Hebo(Peer):
         number = self.asked
         self.asked += 1
         self.points[number] = point
-        config: Config = {}
-        for name, d in self.space.items():
-            value = point.iloc[0][name]
-            if d["type"] == "categorical":
-                config[name] = next(choice for choice in d["choices"] if str(choice) == value)
-            elif d["type"] == "ordinal":
-                config[name] = d["choices"][int(value)]
-            else:
-                config[name] = int(value) if d["type"] == "int" else float(value)
-        return number, self.active(config)
+        return number, self.read(dict(point.iloc[0]))
 
     def tell(self, number: int, value: float | None) -> None:
         import numpy as np

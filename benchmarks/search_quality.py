@@ -284,7 +284,8 @@ def report(arguments: argparse.Namespace) -> None:
             for name, seeds in by_problem.items()
         }
         pairs = {name: values for name, values in pairs.items() if len(values)}
-        low, high = _interval(pairs) if method != arguments.ours and pairs else (0.0, 0.0)
+        gaps = [values[:, 0] - values[:, 1] for values in pairs.values()]
+        low, high = interval(gaps) if method != arguments.ours and pairs else (0.0, 0.0)
         together = np.vstack(list(pairs.values()))
         won = np.mean((together[:, 1] < together[:, 0]) + 0.5 * (together[:, 1] == together[:, 0]))
         matched = {name: values[:, 1].mean() for name, values in pairs.items()}
@@ -318,10 +319,9 @@ def report(arguments: argparse.Namespace) -> None:
         _plot(found, chosen, arguments)
 
 
-def _interval(pairs: dict[str, np.ndarray]) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of theirs - ours: problems are drawn and, in them, seeds."""
+def interval(gaps: list[np.ndarray]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over problems of a mean over seeds: both are drawn."""
     rng = np.random.default_rng(0)
-    gaps = [values[:, 0] - values[:, 1] for values in pairs.values()]
     means = []
     for _ in range(2000):
         drawn = rng.integers(len(gaps), size=len(gaps))

@@ -37,6 +37,16 @@ def lookup(name: str, choices: Mapping[str, V], noun: str) -> V:
     raise UnknownName(f"No {noun} named '{name}'; choose from {known}.{nearest(name, choices)}")
 
 
+def first_line(error: object) -> str:
+    """What an error of somebody else's says, in one line: its own first one, or its type."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def require(holds: bool, name: str, value: object, what: str) -> None:
+    if not holds:  # nan holds nowhere
+        raise UsageError(f"`{name}` must be {what}, but got {value}.")
+
+
 def at_least(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise UsageError(f"`{name}` must be at least {low}, but got {value}.")
+    require(value >= low, name, value, f"at least {low}")

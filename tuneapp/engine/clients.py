@@ -15,7 +15,7 @@ import numpy as np
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-from tuneapp.errors import TuneappError, at_least
+from tuneapp.errors import TuneappError, at_least, first_line
 from tuneapp.federated.boards import Board
 from tuneapp.federated.clients import Federation, Orders
 from tuneapp.federated.engines import Images
@@ -106,7 +106,7 @@ class RayPool:
                     break
                 except (RayActorError, OutOfMemoryError) as error:
                     restarts += 1
-                    reason = str(error).strip().splitlines()[0][:200]
+                    reason = first_line(error)[:200]
                     if restarts > MOST_RESTARTS:
                         raise TuneappError(
                             f"Client actors died {restarts} times in round {orders.round + 1} ({reason}); "

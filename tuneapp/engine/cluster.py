@@ -7,7 +7,7 @@ import ray
 
 from tuneapp.engine import dashboard as dashboards
 from tuneapp.engine.machine import check, refuse_unless_served
-from tuneapp.errors import TuneappError
+from tuneapp.errors import TuneappError, first_line
 from tuneapp.request import Resources
 
 NOT_CODE = ["runs", ".git", ".venv", "venv", "node_modules", "__pycache__"]  # and what .gitignore names
@@ -62,9 +62,8 @@ def _start(resources: Resources, dashboard: bool, code: str | None) -> str:
                 logging_level="CRITICAL",
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TuneappError(
-            f"Ray could not be {'started' if resources.address is None else 'reached'}: {reason}; check "
-            "--address, free memory and /dev/shm."
+            f"Ray could not be {'started' if resources.address is None else 'reached'}: {first_line(error)}; "
+            "check --address, free memory and /dev/shm."
         ) from error
     return str(context.dashboard_url or "")

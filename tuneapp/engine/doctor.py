@@ -6,19 +6,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
+import ray
 
 from tuneapp import data, provenance
-from tuneapp.engine import cluster
-from tuneapp.errors import TuneappError
+from tuneapp.engine import cluster, dashboard
+from tuneapp.errors import TuneappError, first_line
 from tuneapp.request import Resources
 
 ENOUGH_MEMORY, ENOUGH_DISK = 2.0, 2.0  # GiB free
-EXTRAS = {"dashboard": "aiohttp_cors", "tensorboard": "tensorboardX", "mlflow": "mlflow"}  # a module of each
 NARROW_KERNELS = ("haswell", "zen", "sandybridge", "nehalem", "prescott")  # OpenBLAS's, without AVX-512
 
 
@@ -32,8 +31,12 @@ class Finding:
 
 def examine(data_dir: Path | None, runs_dir: Path, address: str | None) -> Iterator[Finding]:
     """Finding by finding, since some take seconds."""
-    for look in (_versions, _torch, _machine, _products, _gpus):
-        yield look()
+    machine = provenance.machine()
+    yield _versions()
+    yield _torch()
+    yield _machine(machine)
+    yield _products()
+    yield _gpus(machine["gpus"])
     yield _folder("data dir", data.data_folder(data_dir), "--data-dir or $TUNEAPP_DATA")
     yield _folder("runs", runs_dir.absolute(), "--runs-dir")
     yield _ray(address)
@@ -59,18 +62,16 @@ def _torch() -> Finding:
 
         torch.nn.functional.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))
     except (ImportError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
         return Finding(
             "torch",
-            f"does not start: {reason}",
+            f"does not start: {first_line(error)}",
             "Install torch and torchvision anew, both from one source.",
             broken=True,
         )
     return Finding("torch", f"starts with torchvision in {time.perf_counter() - began:.1f} s")
 
 
-def _machine() -> Finding:
-    have = provenance.machine()
+def _machine(have: dict[str, Any]) -> Finding:
     free = psutil.virtual_memory().available / 2**30
     advice = (
         ""
@@ -112,8 +113,7 @@ def _has_avx512() -> bool:
         return False
 
 
-def _gpus() -> Finding:
-    listed = provenance.machine()["gpus"]
+def _gpus(listed: list[str]) -> Finding:
     try:
         import torch
     except (ImportError, OSError):
@@ -148,8 +148,6 @@ def _folder(about: str, folder: Path, option: str) -> Finding:
 
 def _ray(address: str | None) -> Finding:
     """Starts Ray, or joins it, has a worker answer, and ends what was started."""
-    import ray
-
     began = time.perf_counter()
     try:
         with cluster.connected(Resources(address=address)) as have:
@@ -162,18 +160,23 @@ def _ray(address: str | None) -> Finding:
                 f"{what} and a worker answers in {seconds:.1f} s; {have['CPU']:g} CPUs, {have['GPU']:g} GPUs",
             )
     except (TuneappError, ray.exceptions.RayError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
         return Finding(
             "Ray",
-            f"does not serve: {reason}",
+            f"does not serve: {first_line(error)}",
             "Use `--backend local`, which needs no Ray, or mend what the line above names.",
             broken=True,
         )
 
 
 def _extras() -> Finding:
-    there = [name for name, module in EXTRAS.items() if find_spec(module) is not None]
-    absent = [f"tuneapp[{name}]" for name in EXTRAS if name not in there]
+    from tuneapp.engine import loggers  # brings Ray Tune, which takes seconds
+
+    extras = {
+        "dashboard": dashboard.wanted(None),
+        **{name: loggers.installed(name) for name in loggers.LOGGERS},
+    }
+    there = [name for name, installed in extras.items() if installed]
+    absent = [f"tuneapp[{name}]" for name in extras if name not in there]
     return Finding(
         "extras",
         f"{', '.join(there) or 'none'} installed" + (f"; to be had: {', '.join(absent)}" if absent else ""),

@@ -28,7 +28,7 @@ from tuneapp.engine.record import (
     tell_of_idle_workers,
 )
 from tuneapp.engine.runner import DETAILS, ENDED, ITERATION, Runner, Step
-from tuneapp.errors import UsageError
+from tuneapp.errors import UsageError, first_line
 from tuneapp.request import Config, Request
 from tuneapp.studies import RunDirectory, State, Study, Trial
 
@@ -193,7 +193,7 @@ class _Scheduler:
 def _cause(error: Exception) -> str:
     """What loky knows of the death: `SIGKILL(-9)`."""
     codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
-    return codes[1] if codes else str(error).splitlines()[0]
+    return codes[1] if codes else first_line(error)
 
 
 # What follows runs in the worker.

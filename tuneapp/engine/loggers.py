@@ -23,11 +23,15 @@ def _mlflow(run: Path) -> Callback:
     )
 
 
+def installed(name: str) -> bool:
+    return find_spec(PACKAGES[name]) is not None
+
+
 def check(names: list[str]) -> None:
     """Raises UsageError for what is no logger, or is not installed."""
     for name in names:
         lookup(name, LOGGERS, "logger")
-    if "mlflow" in names and find_spec("mlflow") is None:
+    if "mlflow" in names and not installed("mlflow"):
         raise UsageError("`--log mlflow` needs the package mlflow; install tuneapp[mlflow].")
 
 
@@ -35,4 +39,5 @@ def build(names: list[str], run: Path) -> list[Callback]:
     return [lookup(name, LOGGERS, "logger")(run) for name in names]
 
 
+PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}  # Ray Tune itself brings the first
 LOGGERS: dict[str, Callable[[Path], Callback]] = {"tensorboard": _tensorboard, "mlflow": _mlflow}

@@ -18,7 +18,7 @@ from tuneapp.engine.record import Listener, Record, Watcher, close, plan, search
 from tuneapp.engine.recorder import Recorder
 from tuneapp.engine.searcher import AskTell
 from tuneapp.engine.trainable import TrialActor
-from tuneapp.errors import TuneappError
+from tuneapp.errors import TuneappError, first_line
 from tuneapp.studies import RunDirectory, State, Study
 
 UNLIMITED = 10**9  # the search ends a study, not Ray
@@ -161,7 +161,7 @@ def _fail_the_killed(run_directory: RunDirectory, study: Study, error: str, or_a
             reasons[trial.number] = f"out of memory: Ray ended its worker, which held {selected[pid]}"
     if not reasons and or_all:
         reasons = dict.fromkeys(
-            [trial.number for trial in running], f"Ray broke down while it ran: {error.splitlines()[0][:200]}"
+            [trial.number for trial in running], f"Ray broke down while it ran: {first_line(error)[:200]}"
         )
     for number, reason in reasons.items():
         study.apply(run_directory.append(State.FAILED.value, trial=number, reason=reason))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tuneapp import models
-from tuneapp.errors import UsageError, lookup
+from tuneapp.errors import lookup, require
 from tuneapp.federated.partitions import PARTITIONS, Skew
 from tuneapp.federated.strategies import DEFAULT_SERVER_LR, STRATEGIES, ServerSettings
 
@@ -54,22 +54,22 @@ class FedConfig:
         lookup(self.strategy, STRATEGIES, "strategy")
         lookup(self.weighting, {name: name for name in WEIGHTINGS}, "weighting")
         Skew(self.alpha, self.shards)
-        _check("clients", self.clients, self.clients >= 1, "1 or more")
-        _check("fraction", self.fraction, 0 < self.fraction <= 1, "above 0 and at most 1")
-        _check("rounds", self.rounds, self.rounds is None or self.rounds >= 1, "1 or more")
-        _check("lr", self.lr, self.lr > 0, "above 0")
-        _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0 and at most 1")
-        _check("momentum", self.momentum, 0 <= self.momentum < 1, "from 0 to below 1")
-        _check("batch_size", self.batch_size, self.batch_size >= 1, "1 or more")
-        _check("local_steps", self.local_steps, self.local_steps >= 1, "1 or more")
-        _check("local_epochs", self.local_epochs, self.local_epochs >= 0, "0 or more")
-        _check("server_lr", self.server_lr, self.server_lr is None or self.server_lr > 0, "above 0")
-        _check("server_momentum", self.server_momentum, 0 <= self.server_momentum < 1, "from 0 to below 1")
-        _check("beta2", self.beta2, 0 <= self.beta2 < 1, "from 0 to below 1")
-        _check("tau", self.tau, self.tau > 0, "above 0")
-        _check("prox_mu", self.prox_mu, self.prox_mu >= 0, "0 or more")
-        _check("client_dropout", self.client_dropout, 0 <= self.client_dropout < 1, "from 0 to below 1")
-        _check("stragglers", self.stragglers, 0 <= self.stragglers <= 1, "from 0 to 1")
+        require(self.clients >= 1, "clients", self.clients, "1 or more")
+        require(0 < self.fraction <= 1, "fraction", self.fraction, "above 0 and at most 1")
+        require(self.rounds is None or self.rounds >= 1, "rounds", self.rounds, "1 or more")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(0 < self.lr_decay <= 1, "lr_decay", self.lr_decay, "above 0 and at most 1")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        require(self.local_steps >= 1, "local_steps", self.local_steps, "1 or more")
+        require(self.local_epochs >= 0, "local_epochs", self.local_epochs, "0 or more")
+        require(self.server_lr is None or self.server_lr > 0, "server_lr", self.server_lr, "above 0")
+        require(0 <= self.server_momentum < 1, "server_momentum", self.server_momentum, "from 0 to below 1")
+        require(0 <= self.beta2 < 1, "beta2", self.beta2, "from 0 to below 1")
+        require(self.tau > 0, "tau", self.tau, "above 0")
+        require(self.prox_mu >= 0, "prox_mu", self.prox_mu, "0 or more")
+        require(0 <= self.client_dropout < 1, "client_dropout", self.client_dropout, "from 0 to below 1")
+        require(0 <= self.stragglers <= 1, "stragglers", self.stragglers, "from 0 to 1")
 
     @property
     def skew(self) -> Skew:
@@ -91,8 +91,3 @@ def split_config(config: Mapping[str, Any]) -> tuple[FedConfig, dict[str, Any]]:
     ours = {field.name for field in fields(FedConfig)}
     settings = FedConfig(**{key: value for key, value in config.items() if key in ours})
     return settings, models.hyperparameters_in(config, settings.model, ours, "the federation")
-
-
-def _check(name: str, value: Any, holds: bool, what: str) -> None:
-    if not holds:  # nan holds nowhere
-        raise UsageError(f"`{name}` must be {what}, but got {value}.")

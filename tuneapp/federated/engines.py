@@ -80,13 +80,16 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+def channels_first(pictures: Images) -> Images:
+    """[B, H, W, C] -> [B, C, H, W]."""
+    if pictures.shape[3] == 1:  # the same bytes; a transposed view would take numpy six times as long
+        return pictures.reshape(len(pictures), 1, *pictures.shape[1:3])
+    return pictures.transpose(0, 3, 1, 2)
+
+
 def scaled(pictures: Images, dtype: Any) -> Array:
     """uint8 [B, H, W, C] -> [B, C, H, W] of 0 to 1."""
-    if pictures.shape[3] == 1:  # the same bytes; a transposed view would take numpy six times as long
-        first = pictures.reshape(len(pictures), 1, *pictures.shape[1:3])
-    else:
-        first = pictures.transpose(0, 3, 1, 2)
-    divided: Array = np.divide(first, dtype(255), dtype=dtype, order="C")
+    divided: Array = np.divide(channels_first(pictures), dtype(255), dtype=dtype, order="C")
     return divided
 
 
@@ -139,9 +142,7 @@ class BlasEngine:
 
     def _pixels(self, pictures: Images) -> Images:
         """uint8 [B, H, W, C] -> [B, C · H · W]."""
-        return (pictures if pictures.shape[3] == 1 else pictures.transpose(0, 3, 1, 2)).reshape(
-            len(pictures), -1
-        )
+        return channels_first(pictures).reshape(len(pictures), -1)
 
     def _input(self, pixels: Images) -> Array:
         """uint8 [B, features] -> [features + 1, B]."""

@@ -49,19 +49,18 @@ def chart_data(study: Study, found: Effects | None = None) -> dict[str, Any]:
 
 def _front(study: Study, second: Metric, shown: Sequence[Trial]) -> dict[str, Any]:
     """[second metric, result, trial] of the trials shown, and of those that no other beats in both."""
-    best = views.front(study, second)
+
+    def other(trial: Trial) -> float | None:
+        return views.second_value(trial, second)
+
+    def points(trials: Sequence[Trial]) -> list[list[Any]]:
+        return [[_short(other(trial)), _short(study.value(trial)), trial.number] for trial in trials]
+
     return {
         "name": second.name,
         "mode": second.mode,
-        "points": [
-            [_short(views.second_value(trial, second)), _short(study.value(trial)), trial.number]
-            for trial in shown
-            if study.score(trial) is not None and views.second_value(trial, second) is not None
-        ],
-        "front": [
-            [_short(views.second_value(trial, second)), _short(study.value(trial)), trial.number]
-            for trial in sorted(best, key=lambda one: views.second_value(one, second) or 0.0)
-        ],
+        "points": points([t for t in shown if study.score(t) is not None and other(t) is not None]),
+        "front": points(sorted(views.front(study, second), key=lambda trial: other(trial) or 0.0)),
     }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tuneapp import models
-from tuneapp.errors import UsageError, lookup
+from tuneapp.errors import lookup, require
 from tuneapp.training.optimizers import OPTIMIZERS
 from tuneapp.training.schedules import SCHEDULES
 
@@ -48,13 +48,13 @@ class TrainConfig:
             ("augment", AUGMENTATIONS, "augmentation"),
         ):
             lookup(getattr(self, name), choices, noun)
-        _check("lr", self.lr, self.lr > 0, "above 0")
-        _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more")
-        _check("momentum", self.momentum, 0 <= self.momentum < 1, "from 0 to below 1")
-        _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
-        _check("lr_warmup", self.lr_warmup, 0 <= self.lr_warmup <= 1, "from 0 to 1")
-        _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "from 0 to below 1")
-        _check("epochs", self.epochs, self.epochs is None or self.epochs >= 1, "1 or more")
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(0 <= self.lr_warmup <= 1, "lr_warmup", self.lr_warmup, "from 0 to 1")
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "from 0 to below 1")
+        require(self.epochs is None or self.epochs >= 1, "epochs", self.epochs, "1 or more")
 
 
 def split_config(config: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
@@ -62,8 +62,3 @@ def split_config(config: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]
     ours = {field.name for field in fields(TrainConfig)}
     settings = TrainConfig(**{key: value for key, value in config.items() if key in ours})
     return settings, models.hyperparameters_in(config, settings.model, ours, "training")
-
-
-def _check(name: str, value: Any, holds: bool, what: str) -> None:
-    if not holds:  # nan holds nowhere
-        raise UsageError(f"`{name}` must be {what}, but got {value}.")
