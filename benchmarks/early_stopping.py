@@ -44,8 +44,8 @@ from search_quality import ENVIRONMENTS, SPREAD, Ours, Served, interval, read, s
 from threadpoolctl import threadpool_limits
 
 from tuneapp.replay import Rungs, curves_of_folder
-from tuneapp.request import Metric, SchedulerSettings, SearchSettings
 from tuneapp.search import make_search
+from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import State
 

@@ -240,7 +240,7 @@ def timed_rounds(
 def ours(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
     from tuneapp.engine import cluster
     from tuneapp.engine.clients import RayPool
-    from tuneapp.request import Resources
+    from tuneapp.settings import Resources
 
     with cluster.connected(Resources()):
         seconds = timed_rounds(RayPool(cores()), clients, fraction, rounds)
@@ -250,7 +250,7 @@ def ours(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
 def memory(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
     from tuneapp.engine import cluster
     from tuneapp.engine.clients import RayPool
-    from tuneapp.request import Resources
+    from tuneapp.settings import Resources
 
     with cluster.connected(Resources()):
         found: list[float] = []
@@ -272,7 +272,7 @@ def here(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
 def naive(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
     from tuneapp import data
     from tuneapp.engine import cluster
-    from tuneapp.request import Resources
+    from tuneapp.settings import Resources
 
     import ray  # isort: skip - after tuneapp.engine, which tells it how to start
     import torch  # isort: skip

@@ -24,8 +24,8 @@ from importlib.metadata import version
 from bayes_opt import BayesianOptimization
 from bayes_opt.acquisition import ExpectedImprovement
 
-from tuneapp.request import Metric, SchedulerSettings, SearchSettings
 from tuneapp.search import make_search
+from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Float, Ordinal, SearchSpace
 from tuneapp.studies import State, Trial
 

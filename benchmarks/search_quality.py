@@ -70,8 +70,8 @@ class Ours:
     def __init__(
         self, problem: Problem, seed: int, evaluations: int, in_flight: int, **settings: Any
     ) -> None:
-        from tuneapp.request import Metric, SchedulerSettings, SearchSettings
         from tuneapp.search import make_search
+        from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
         from tuneapp.spaces import SearchSpace
 
         self.search = make_search(

@@ -35,7 +35,7 @@ from torchvision import transforms
 
 from tuneapp import data, models, training
 from tuneapp.objectives import Context
-from tuneapp.request import Metrics
+from tuneapp.settings import Metrics
 
 BATCH_SIZE = 128
 MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {  # label -> image set, pictures an epoch, config

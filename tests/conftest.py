@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tuneapp.request import Metric, Request, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
 
 # A busy machine is no bug; and a change must not fail by an example that was drawn today for the first time:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from tuneapp.cli import app
 from tuneapp.errors import UsageError
 from tuneapp.report import compare
-from tuneapp.request import Metric, Request, SearchSettings
+from tuneapp.settings import Metric, Request, SearchSettings
 from tuneapp.studies import RunDirectory, State, Study, Trial
 
 

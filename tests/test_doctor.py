@@ -50,7 +50,7 @@ def test_kernels_held_below_what_the_cpu_can_are_told_of(monkeypatch: pytest.Mon
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     from tuneapp.engine import cluster
     from tuneapp.errors import UsageError
-    from tuneapp.request import Resources
+    from tuneapp.settings import Resources
 
     with (
         pytest.raises(UsageError, match=r"--address must be HOST:PORT"),

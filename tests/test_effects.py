@@ -17,8 +17,8 @@ from tuneapp.effects import Asked, Plan, Section, combinations, key, make_plan
 from tuneapp.effects.curves import import_curves
 from tuneapp.errors import UnknownName, UsageError
 from tuneapp.report import effects as told
-from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.search import make_search
+from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import State, Study, Trial
 

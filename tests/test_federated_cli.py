@@ -132,7 +132,7 @@ def test_clients_go_over_to_actors_in_mid_run_where_they_pay(ray_here, tmp_path,
 
     from tuneapp.engine.alone import RelayPool
     from tuneapp.federated.rounds import rounds
-    from tuneapp.request import Resources
+    from tuneapp.settings import Resources
 
     monkeypatch.setattr(RelayPool, "WORTH", 0.0)
     images, pool = pictures(), RelayPool(Resources(cpus=2, actors=2), rounds=6)

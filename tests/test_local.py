@@ -15,7 +15,7 @@ from faults import FAULTS
 from tuneapp import engine
 from tuneapp.engine import local
 from tuneapp.errors import UsageError
-from tuneapp.request import Metric, Request, Resources, SearchSettings
+from tuneapp.settings import Metric, Request, Resources, SearchSettings
 from tuneapp.studies import RunDirectory, State, Study, Trial
 
 MakeRun = Callable[..., RunDirectory]

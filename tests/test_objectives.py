@@ -8,7 +8,7 @@ import pytest
 
 from tuneapp.errors import TuneappError
 from tuneapp.objectives import Diverged, iterate
-from tuneapp.request import Metric
+from tuneapp.settings import Metric
 
 LOSS = Metric("loss", "min")
 

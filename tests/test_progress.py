@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tuneapp.engine import progress
-from tuneapp.request import Metric, Request, SearchSettings
+from tuneapp.settings import Metric, Request, SearchSettings
 from tuneapp.studies import RunDirectory, Study
 
 

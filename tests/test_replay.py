@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tuneapp.errors import UsageError
 from tuneapp.replay import Curve, Rungs, curves_of_folder, curves_of_study, incumbent, what_if
-from tuneapp.request import Metric, Request
+from tuneapp.settings import Metric, Request
 from tuneapp.studies import State, Study, Trial
 
 

@@ -15,7 +15,7 @@ from tuneapp import report
 from tuneapp.errors import UnknownName, UsageError
 from tuneapp.report import repeats, style, surrogate, tables, views
 from tuneapp.report.axes import Axis, axes, axis
-from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
+from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
 
 SPACE = {

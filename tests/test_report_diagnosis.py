@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneapp.report.diagnosis import RULES, Run, diagnose, differences, paired, ranked, verdict
-from tuneapp.request import Metric
+from tuneapp.settings import Metric
 
 ACCURACY = Metric("val_accuracy")
 EPOCHS = range(1, 31)

@@ -12,7 +12,7 @@ from test_report import add_trial, new_run
 from tuneapp import report
 from tuneapp.effects.curves import import_curves
 from tuneapp.report import page
-from tuneapp.request import Metric, Request
+from tuneapp.settings import Metric, Request
 from tuneapp.studies import RunDirectory
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

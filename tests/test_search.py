@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneapp.errors import UsageError
-from tuneapp.request import Config, Metric, SchedulerSettings, SearchSettings
 from tuneapp.search import SEARCHES, Search, make_search
+from tuneapp.settings import Config, Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Derived, Float, Int, Ordinal, SearchSpace
 from tuneapp.studies import State, Trial
 

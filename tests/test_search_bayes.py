@@ -11,13 +11,13 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import check_grad
 from threadpoolctl import threadpool_limits
 
-from tuneapp.request import Metric, SchedulerSettings, SearchSettings
 from tuneapp.search import gp
 from tuneapp.search.base import Array, Problem
 from tuneapp.search.bayes import MOST, maximise, propose
 from tuneapp.search.cube import Cube
 from tuneapp.search.observations import Observations, observe
 from tuneapp.search.outputs import warped
+from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Float, Int, Ordinal, SearchSpace
 from tuneapp.studies import State, Trial
 

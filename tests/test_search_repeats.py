@@ -2,9 +2,9 @@
 
 import pytest
 
-from tuneapp.request import Metric, SchedulerSettings, SearchSettings
 from tuneapp.search import make_search
 from tuneapp.search.repeats import by_config, due, noise
+from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Float, SearchSpace
 from tuneapp.studies import State, Trial
 

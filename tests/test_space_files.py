@@ -12,7 +12,7 @@ from test_spaces import scalars, spaces
 
 from tuneapp import space_files
 from tuneapp.errors import UsageError
-from tuneapp.request import Metric, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import Metric, Resources, SchedulerSettings, SearchSettings
 from tuneapp.space_files import SpaceFile, dump, load, parse, parse_param, parse_set, shipped, table
 from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace
 

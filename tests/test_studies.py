@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuneapp.errors import TuneappError, UsageError
-from tuneapp.request import Metric, Request, SearchSettings
+from tuneapp.settings import Metric, Request, SearchSettings
 from tuneapp.studies import RunDirectory, State, Study, find_run, list_runs
 
 REQUEST = Request("digits", {"hyperparameters": {}}, Metric("val_accuracy"))

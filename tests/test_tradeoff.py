@@ -7,8 +7,8 @@ import pytest
 
 import tuneapp
 from tuneapp.errors import UsageError
-from tuneapp.request import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.search import make_search
+from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Float, SearchSpace
 from tuneapp.studies import State, Trial
 

@@ -20,7 +20,7 @@ from tuneapp import data, models, training
 from tuneapp.data import ImageSet
 from tuneapp.errors import TuneappError, UnknownName, UsageError
 from tuneapp.objectives import Context, Diverged
-from tuneapp.request import Config, Metrics
+from tuneapp.settings import Config, Metrics
 from tuneapp.training import checkpoints
 from tuneapp.training.optimizers import OPTIMIZERS
 from tuneapp.training.schedules import SCHEDULES, learning_rate

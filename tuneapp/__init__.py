@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tuneapp.errors import TuneappError, UsageError
     from tuneapp.library import AskTell, Study, ask_tell, read, resume, tune
     from tuneapp.objectives import Context
-    from tuneapp.request import Metric
+    from tuneapp.settings import Metric
     from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace
 
 __version__ = "0.1.0"
@@ -23,7 +23,7 @@ _HOMES = {
     "tuneapp.errors": ["TuneappError", "UsageError"],
     "tuneapp.library": ["AskTell", "Study", "ask_tell", "read", "resume", "tune"],
     "tuneapp.objectives": ["Context"],
-    "tuneapp.request": ["Metric"],
+    "tuneapp.settings": ["Metric"],
     "tuneapp.spaces": [
         "Categorical",
         "Derived",

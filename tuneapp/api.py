@@ -17,7 +17,7 @@ from tuneapp import commands, functions, tasks
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objectives import Context
 from tuneapp.provenance import provenance
-from tuneapp.request import Metric, Request, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.space_files import SpaceFile, load, shipped
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import RunDirectory, Study, Trial, find_run

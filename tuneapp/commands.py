@@ -16,7 +16,7 @@ from typing import Any
 
 from tuneapp.errors import TuneappError, UsageError, nearest
 from tuneapp.objectives import Context
-from tuneapp.request import Config, Metrics
+from tuneapp.settings import Config, Metrics
 from tuneapp.spaces import SearchSpace
 
 TASK = "command"

@@ -16,7 +16,7 @@ from typing import Any
 
 from tuneapp.errors import UsageError, nearest
 from tuneapp.objectives import Context
-from tuneapp.request import Config, Request
+from tuneapp.settings import Config, Request
 from tuneapp.spaces import Domain, Searched, SearchSpace
 
 Function = Callable[..., Any]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tuneapp import api, functions, studies
 from tuneapp.errors import UsageError, lookup
 from tuneapp.objectives import Diverged, iterate
-from tuneapp.request import Config, Metric, Request, SearchSettings
 from tuneapp.search import make_search
+from tuneapp.settings import Config, Metric, Request, SearchSettings
 from tuneapp.space_files import SpaceFile, load
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import State, Trial

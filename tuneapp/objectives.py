@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneapp.errors import TuneappError
-from tuneapp.request import Config, Metric, Metrics, Request
+from tuneapp.settings import Config, Metric, Metrics, Request
 
 
 @dataclass

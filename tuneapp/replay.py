@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tuneapp.errors import UsageError, nearest
-from tuneapp.request import Metric
+from tuneapp.settings import Metric
 from tuneapp.studies import Study
 
 

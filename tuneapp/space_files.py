@@ -12,7 +12,7 @@ import yaml
 
 from tuneapp.effects import Section
 from tuneapp.errors import UsageError, lookup, nearest
-from tuneapp.request import Metric, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import Metric, Resources, SchedulerSettings, SearchSettings
 from tuneapp.spaces import (
     DOMAINS,
     Derived,

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tuneapp.errors import TuneappError, UsageError, nearest
-from tuneapp.request import Config, Metric, Metrics, Request, config_key
+from tuneapp.settings import Config, Metric, Metrics, Request, config_key
 
 Event = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 from tuneapp import commands, functions
 from tuneapp.errors import UsageError, nearest
 from tuneapp.objectives import Context, Objective
-from tuneapp.request import Config, Metrics, Request
+from tuneapp.settings import Config, Metrics, Request
 
 FEDERATED = "fed-"  # before the name of an image set: federated training on it
 VAL_SHARE = 0.1  # of the training set, held out to steer

@@ -236,7 +236,7 @@ def _scaled(
     """Epochs and examples to use, where they differ from all; what is less than the study's own, in words."""
     from tuneapp import data
     from tuneapp.errors import UsageError
-    from tuneapp.request import SchedulerSettings
+    from tuneapp.settings import SchedulerSettings
 
     if scale is not None and not 0 < scale <= 1:
         raise UsageError(f"`--scale` must be above 0 and at most 1, but got {scale}.")

@@ -34,7 +34,7 @@ def replay(
 
     from tuneapp import replay as replays
     from tuneapp.errors import UsageError
-    from tuneapp.request import Metric
+    from tuneapp.settings import Metric
     from tuneapp.studies import find_run
 
     folder = Path(run)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tuneapp.cli import options
-from tuneapp.request import Metric
+from tuneapp.settings import Metric
 
 
 def register(app: typer.Typer) -> None:

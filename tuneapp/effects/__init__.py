@@ -14,7 +14,7 @@ from tuneapp.effects.plan import (
     runs_of,
     winner,
 )
-from tuneapp.request import config_key as key
+from tuneapp.settings import config_key as key
 
 __all__ = [
     "Asked",

@@ -9,8 +9,8 @@ from typing import Any
 
 from tuneapp.effects.plan import Asked, Cell, Plan, Section, Table, make_plan
 from tuneapp.errors import UsageError
-from tuneapp.request import Config, Metric, Metrics, Request, SchedulerSettings, SearchSettings
-from tuneapp.request import config_key as key
+from tuneapp.settings import Config, Metric, Metrics, Request, SchedulerSettings, SearchSettings
+from tuneapp.settings import config_key as key
 from tuneapp.space_files import SpaceFile
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import RunDirectory, State

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tuneapp.errors import UsageError
-from tuneapp.request import Config, Metric, Request
-from tuneapp.request import config_key as key
+from tuneapp.settings import Config, Metric, Request
+from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace, SpaceError
 from tuneapp.spaces.base import known_keys
 from tuneapp.studies import Trial

@@ -17,7 +17,7 @@ from tuneapp.federated.engines import Images
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import ClientPool, LocalPool, Update
 from tuneapp.federated.strategies import State
-from tuneapp.request import Request, Resources
+from tuneapp.settings import Request, Resources
 from tuneapp.studies import RunDirectory, Study
 
 

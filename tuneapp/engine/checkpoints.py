@@ -10,7 +10,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from tuneapp.request import Metrics
+from tuneapp.settings import Metrics
 
 METRICS_FILE = "iteration.json"
 

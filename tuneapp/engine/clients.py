@@ -23,7 +23,7 @@ from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import BlockUpdate, ClientHost, Update, blocks
 from tuneapp.federated.reduction import Node, combine, subtrees
 from tuneapp.federated.strategies import State
-from tuneapp.request import Resources
+from tuneapp.settings import Resources
 
 MOST_RESTARTS = 5  # of actors in one round; more is no accident
 

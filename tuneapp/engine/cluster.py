@@ -8,7 +8,7 @@ import ray
 from tuneapp.engine import dashboard as dashboards
 from tuneapp.engine.machine import check, refuse_unless_served
 from tuneapp.errors import TuneappError, first_line
-from tuneapp.request import Resources
+from tuneapp.settings import Resources
 
 NOT_CODE = ["runs", ".git", ".venv", "venv", "node_modules", "__pycache__"]  # and what .gitignore names
 

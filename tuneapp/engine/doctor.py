@@ -15,7 +15,7 @@ import ray
 from tuneapp import data, provenance
 from tuneapp.engine import cluster, dashboard
 from tuneapp.errors import TuneappError, first_line
-from tuneapp.request import Resources
+from tuneapp.settings import Resources
 
 ENOUGH_MEMORY, ENOUGH_DISK = 2.0, 2.0  # GiB free
 NARROW_KERNELS = ("haswell", "zen", "sandybridge", "nehalem", "prescott")  # OpenBLAS's, without AVX-512

@@ -29,7 +29,7 @@ from tuneapp.engine.record import (
 )
 from tuneapp.engine.runner import DETAILS, ENDED, ITERATION, Runner, Step
 from tuneapp.errors import UsageError, first_line
-from tuneapp.request import Config, Request
+from tuneapp.settings import Config, Request
 from tuneapp.studies import RunDirectory, State, Study, Trial
 
 WORKER_RESTARTS = 2  # of one trial whose process dies, from its checkpoint

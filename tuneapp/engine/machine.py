@@ -4,7 +4,7 @@ import socket
 
 from tuneapp.errors import TuneappError, UsageError
 from tuneapp.provenance import cores
-from tuneapp.request import Resources
+from tuneapp.settings import Resources
 
 SECONDS_TO_ANSWER = 5
 

@@ -12,7 +12,7 @@ from tuneapp.engine import checkpoints
 from tuneapp.engine.output import Output, last_words, path_of
 from tuneapp.errors import TuneappError
 from tuneapp.objectives import Context, Diverged, iterate
-from tuneapp.request import Config, Metrics, Request
+from tuneapp.settings import Config, Metrics, Request
 from tuneapp.studies import State
 
 # What a step returns. `ended` comes with the reason: in the last step of a trial, alone or with its metrics.

@@ -14,7 +14,7 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from tuneapp.errors import lookup
-from tuneapp.request import Metric, Request, SchedulerSettings
+from tuneapp.settings import Metric, Request, SchedulerSettings
 from tuneapp.studies import Study
 
 ITERATION = "iteration"

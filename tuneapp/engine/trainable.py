@@ -9,7 +9,7 @@ from ray import tune
 from tuneapp import functions
 from tuneapp.engine import clients
 from tuneapp.engine.runner import Runner
-from tuneapp.request import Request
+from tuneapp.settings import Request
 
 
 class TrialActor(tune.Trainable):

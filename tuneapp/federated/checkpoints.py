@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from tuneapp.errors import TuneappError
 from tuneapp.federated.strategies import Memory, State
-from tuneapp.request import Metrics
+from tuneapp.settings import Metrics
 
 FILE = "federation.safetensors"
 

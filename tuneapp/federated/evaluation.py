@@ -7,7 +7,7 @@ from tuneapp.federated.draws import Purpose, generator
 from tuneapp.federated.engines import ClientEngine, Images, one_thread
 from tuneapp.federated.partitions import Indices, Labels
 from tuneapp.federated.strategies import State
-from tuneapp.request import Metrics
+from tuneapp.settings import Metrics
 
 CHUNK = 1000  # examples at once
 EXAMPLES_A_CLIENT = 100  # of its own that a client is judged by

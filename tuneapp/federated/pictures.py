@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tuneapp.federated.partitions import Indices, Labels
-from tuneapp.request import Metrics
+from tuneapp.settings import Metrics
 
 MOST_CLIENTS = 100  # of the picture of clients and classes
 

@@ -26,7 +26,7 @@ from tuneapp.federated.partitions import Indices, check_sizes, partition
 from tuneapp.federated.pools import ClientPool, LocalPool
 from tuneapp.federated.strategies import STRATEGIES, State
 from tuneapp.objectives import Context, Diverged
-from tuneapp.request import Config, Metrics
+from tuneapp.settings import Config, Metrics
 from tuneapp.training.exported import CONFIG_FILE, WEIGHTS_FILE
 
 VAL_EXAMPLES = 1000  # evaluating all 10,000 test pictures each round would cost more than training 8 clients

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuneapp.errors import lookup
-from tuneapp.request import Config
+from tuneapp.settings import Config
 from tuneapp.studies import Study
 
 Array = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ from tuneapp.report.axes import axes as axes_of
 from tuneapp.report.effects import ASIDE, Effects, Section, mean_curve
 from tuneapp.report.style import origin_group, value_limits, wants_log
 from tuneapp.report.tables import last_moment, leaders
-from tuneapp.request import Metric
+from tuneapp.settings import Metric
 from tuneapp.studies import Study, Trial
 
 MAX_TRIALS = 2000  # in the charts; the table of the page has its own limit, trials.csv none

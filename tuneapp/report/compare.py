@@ -14,7 +14,7 @@ from tuneapp.report.axes import number, text
 from tuneapp.report.diagnosis import paired
 from tuneapp.report.style import SERIES, brief, dress, metric_label, new_figure
 from tuneapp.report.tables import duration, table
-from tuneapp.request import Config
+from tuneapp.settings import Config
 from tuneapp.studies import Study, Trial
 
 SHARES = (0.25, 0.5, 1.0)  # of the smallest run's budget, where runs are compared

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from tuneapp.report.axes import Array, number
-from tuneapp.request import Metric
+from tuneapp.settings import Metric
 
 Curve = Sequence[tuple[int, float]]  # (iteration, value), in order
 

@@ -20,7 +20,7 @@ from tuneapp.report.axes import Array, text
 from tuneapp.report.diagnosis import Difference, Finding, Run, paired
 from tuneapp.report.style import SERIES, dress, metric_label, new_figure, norm_for, value_limits, value_map
 from tuneapp.report.tables import table as plain_table
-from tuneapp.request import Config
+from tuneapp.settings import Config
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import State, Study, Trial
 

@@ -8,7 +8,7 @@ import numpy as np
 from tuneapp.report.axes import Array
 from tuneapp.report.style import origin_group
 from tuneapp.report.tables import last_moment
-from tuneapp.request import Metric
+from tuneapp.settings import Metric
 from tuneapp.studies import State, Study, Trial
 
 NO_RESULT = "No trial has a result yet."

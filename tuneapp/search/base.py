@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneapp.request import Config, Metric, SchedulerSettings, SearchSettings
+from tuneapp.settings import Config, Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import Trial
 

@@ -14,13 +14,13 @@ from bayes_opt.acquisition import ExpectedImprovement
 from scipy.stats import qmc
 from threadpoolctl import ThreadpoolController
 
-from tuneapp.request import Config
 from tuneapp.search import gp
 from tuneapp.search.base import Array, Known, Problem
 from tuneapp.search.cube import Cube
 from tuneapp.search.observations import Observations, observe
 from tuneapp.search.outputs import warped
 from tuneapp.search.sampling import unseen
+from tuneapp.settings import Config
 
 CANDIDATES = 1500  # drawn over the whole cube
 PARENTS, CHILDREN = 10, 30  # the best of them, and how many points are tried near each

@@ -2,8 +2,8 @@
 
 from tuneapp import effects
 from tuneapp.errors import UsageError
-from tuneapp.request import Config
 from tuneapp.search.base import Problem, Proposal
+from tuneapp.settings import Config
 from tuneapp.studies import Trial
 
 

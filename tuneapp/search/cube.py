@@ -5,8 +5,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneapp.request import Config
 from tuneapp.search.base import Array
+from tuneapp.settings import Config
 from tuneapp.spaces import Categorical, Fixed, Searched, SearchSpace
 
 CELLS = 1024  # of the table by which a domain is snapped

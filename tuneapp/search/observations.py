@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuneapp.request import Config, SchedulerSettings
 from tuneapp.search.base import Array, Problem
 from tuneapp.search.repeats import by_config, noise
+from tuneapp.settings import Config, SchedulerSettings
 from tuneapp.studies import State, Trial
 
 

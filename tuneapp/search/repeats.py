@@ -4,7 +4,7 @@ import math
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-from tuneapp.request import Config, Metric
+from tuneapp.settings import Config, Metric
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import State, Trial
 

@@ -6,8 +6,8 @@ from itertools import islice
 import numpy as np
 
 from tuneapp.errors import UsageError
-from tuneapp.request import Config
 from tuneapp.search.base import Known, Problem
+from tuneapp.settings import Config
 from tuneapp.spaces import SearchSpace
 
 DRAWS = 100  # before a finite space is enumerated to find what was not tried

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tuneapp.request import Metric
 from tuneapp.search.base import Array, Proposal, Search
+from tuneapp.settings import Metric
 from tuneapp.studies import State, Trial
 
 TRADEOFF = Metric("tradeoff", "max")

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from tuneapp.request import Metric, SchedulerSettings, SearchSettings
 from tuneapp.search.base import Algorithm, Known, Problem, Proposal, Search
 from tuneapp.search.cells import Cells
 from tuneapp.search.repeats import SHARE, Repeats, by_config, due
 from tuneapp.search.sampling import Grid, Points, Random
 from tuneapp.search.tradeoff import Tradeoff
+from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import State, Trial
 

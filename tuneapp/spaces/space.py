@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuneapp.errors import UsageError, at_least, nearest
-from tuneapp.request import Config
+from tuneapp.settings import Config
 from tuneapp.spaces.base import Domain, Searched, SpaceError, known_keys, same
 from tuneapp.spaces.domains import Derived, Fixed, from_spec
 from tuneapp.spaces.expressions import MissingError

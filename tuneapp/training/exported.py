@@ -13,7 +13,7 @@ from torch import nn
 from tuneapp import models
 from tuneapp.data.pictures import read_picture
 from tuneapp.errors import UsageError
-from tuneapp.request import Config
+from tuneapp.settings import Config
 from tuneapp.training import checkpoints
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.yaml"

@@ -19,7 +19,7 @@ from tuneapp.data.image_sets import Images, Labels
 from tuneapp.data.splits import Indices
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objectives import Context, Diverged
-from tuneapp.request import Config, Metrics
+from tuneapp.settings import Config, Metrics
 from tuneapp.training import checkpoints
 from tuneapp.training.checkpoints import Checkpoint
 from tuneapp.training.config import AUGMENTATIONS, TrainConfig, split_config

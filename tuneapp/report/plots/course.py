@@ -40,7 +40,7 @@ from tuneapp.report.views import (
     with_value,
     worker_lanes,
 )
-from tuneapp.request import Metric
+from tuneapp.settings import Metric
 from tuneapp.studies import State, Study
 
 MAX_FRONT = 12  # numbers on a front; more cover each other

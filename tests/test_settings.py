@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tuneapp.errors import UnknownName, UsageError
-from tuneapp.request import Metric, Request, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
 
 
 def test_a_request_survives_json_and_ignores_what_a_newer_version_added() -> None:
