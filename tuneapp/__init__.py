@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuneapp.api import AskTell, Study, ask_tell, read, resume, tune
     from tuneapp.errors import TuneappError, UsageError
-    from tuneapp.library import AskTell, Study, ask_tell, read, resume, tune
     from tuneapp.objectives import Context
     from tuneapp.settings import Metric
     from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 # Each is imported when it is first used, so that the command line's help and a worker's start stay quick.
 _HOMES = {
     "tuneapp.errors": ["TuneappError", "UsageError"],
-    "tuneapp.library": ["AskTell", "Study", "ask_tell", "read", "resume", "tune"],
+    "tuneapp.api": ["AskTell", "Study", "ask_tell", "read", "resume", "tune"],
     "tuneapp.objectives": ["Context"],
     "tuneapp.settings": ["Metric"],
     "tuneapp.spaces": [

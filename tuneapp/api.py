@@ -1,380 +1,289 @@
-"""A study from request to result: make the run directory, run, read the test set once, write the report."""
+"""What `import tuneapp` offers: tune a function, look at its study, or run a loop of one's own."""
 
-import json
-import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import yaml
-
-from tuneapp import commands, functions, tasks
-from tuneapp.errors import TuneappError, UsageError, lookup
-from tuneapp.objectives import Context
-from tuneapp.provenance import provenance
-from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
-from tuneapp.space_files import SpaceFile, load, shipped
+from tuneapp import functions, session, studies
+from tuneapp.errors import UsageError, lookup
+from tuneapp.objectives import Diverged, iterate
+from tuneapp.search import make_search
+from tuneapp.settings import Config, Metric, Request, SearchSettings
+from tuneapp.space_files import SpaceFile, load
 from tuneapp.spaces import SearchSpace
-from tuneapp.studies import RunDirectory, Study, Trial, find_run
+from tuneapp.studies import State, Trial
 
-CHECKED = 16  # configs tried before a study starts
-REFRESH = 60.0  # seconds between two reports of a running study
-BACKENDS = ("ray", "local")
-Tell = Callable[[str], None]
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
-
-@dataclass
-class Show:
-    """How a running study is watched. The defaults are silence."""
-
-    watchers: list[Callable[[Study], None]] = field(default_factory=list)
-    listeners: list[Callable[[Study, Trial], None]] = field(default_factory=list)  # called after each trial
-    tell: Tell = lambda line: None  # one line of news at a time
-    loggers: list[str] = field(default_factory=list)  # tensorboard, mlflow
-    dashboard: bool | None = False
-    pictures: bool = True  # in the report that ends a run
-    refresh: float | None = REFRESH  # of report.html while the run goes on; None: at its end only
+RUNS = "runs"
+Space = Mapping[str, Any] | SearchSpace | str | Path  # hyperparameters by name, or a search-space file
+Metrics = str | Metric | Sequence[str | Metric]  # "loss", "seconds:min"; several are traded off
+Listener = Callable[["Study", Trial], None]
 
 
-def shipped_space(name: str) -> SpaceFile:
-    """The search space of a built-in task; for an imported image set, that of any pictures."""
-    return load(name if name in shipped() else "images")
+@dataclass(repr=False)
+class Study(studies.Study):
+    """All trials of a command: `best`, `trials`, `counts()`, and what follows."""
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """One row a trial, in the order of asking: what it is, its hyperparameters, its metrics."""
+        from tuneapp import report
+
+        return report.trials_frame(self)
+
+    def plot(self, name: str, *arguments: Any, **options: Any) -> "Figure":
+        """A picture of tuneapp's report: `plot("results")`, `plot("contour", "x", "y")`.
+
+        Raises UsageError for a name that is none.
+        """
+        from tuneapp import report
+
+        return lookup(name, report.PLOTS, "plot")(self, *arguments, **options)
+
+    def __repr__(self) -> str:
+        from tuneapp import report
+
+        return report.summary(self)
 
 
-def make_request(
-    task: str,
-    file: SpaceFile,
-    space: SearchSpace,
+def tune(
+    score: Callable[..., Any] | str,
+    space: Space | None = None,
     *,
-    options: dict[str, Any],
-    search: dict[str, Any],
-    scheduler: dict[str, Any],
-    resources: dict[str, Any],
-    metric: Metric | None = None,
-    also: list[Metric] | None = None,
-) -> Request:
-    """The file's settings, each overridden by what was given here (None: not given)."""
-    return Request(
-        task=task,
-        space=space.to_dict(),
-        metric=metric or file.metric or default_metric(task),
-        also=tuple(also or ()),
-        options=_given(options),
-        search=SearchSettings(**{**file.search, **_given(search)}),
-        scheduler=SchedulerSettings(**{**file.scheduler, **_given(scheduler)}),
-        resources=Resources(**{**file.resources, **_given(resources)}),
-    )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is tuned, and the space to begin with."""
-
-    task: str
-    file: SpaceFile
-    options: dict[str, Any] = field(default_factory=dict)  # of the task
-    function: functions.Function | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether flags may add hyperparameters: it is the user's own, and says itself which it takes."""
-        return self.function is not None or self.task == commands.TASK
-
-
-def subject(
-    task: str | None,
-    space: Path | None,
-    data_dir: Path | None = None,
-    command: str | None = None,
-    metric_regex: list[str] | None = None,
-) -> Subject:
-    """A built-in task, a function (`file.py:name`), or a command. Raises UsageError for others."""
-    file = None if space is None else load(str(space))
-    if command is not None:
-        if task is not None:
-            raise UsageError(f"A study has a task or a --command, but got both: {task} and {command}.")
-        options = {"command": command, "metric_regex": list(metric_regex or []), "folder": str(Path.cwd())}
-        return Subject(commands.TASK, file or SpaceFile(SearchSpace({})), options)
-    task = task or (None if file is None else file.task)
-    if task is None:
-        raise UsageError("A task must be named: digits, file.py:function, or one in the --space file.")
-    if functions.is_function(task):
-        task, folder = functions.located(task)
-        function = functions.load(task, folder)
-        own = file or SpaceFile(SearchSpace(functions.annotated_space(function)))
-        return Subject(task, own, {"folder": str(folder)}, function)
-    tasks.refuse_unknown(task, data_dir)
-    return Subject(task, file or shipped_space(task))
-
-
-def metric_of(text: str, mode: str | None = None) -> Metric:
-    """`seconds:min`, or a name alone: to be minimised if it says that it is a loss, an error or a time."""
-    name, _, own = text.partition(":")
-    usual = "min" if name.endswith(("loss", "error", "seconds")) else "max"
-    return Metric(name, own or mode or usual)  # type: ignore[arg-type]
-
-
-def default_metric(task: str) -> Metric:
-    """What a number that a function returns is called, or the accuracy that a built-in task reports."""
-    own = functions.is_function(task) or task == commands.TASK
-    return Metric("score" if own else "val_accuracy")
-
-
-def start(
-    request: Request,
-    runs_dir: Path,
-    name: str | None,
-    argv: list[str],
-    show: Show,
+    samples: int | None = None,
+    search: str | None = None,
+    warmup: int | None = None,
+    repeats: int | None = None,
+    seed: int | None = None,
+    metric: Metrics | None = None,
+    mode: str | None = None,
+    points: Sequence[Config] = (),
+    scheduler: str | None = None,
+    max_iterations: int | None = None,
+    grace: int | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    concurrent: int | None = None,
+    trial_timeout: float | None = None,
+    address: str | None = None,
     backend: str = "ray",
-    function: functions.Function | None = None,
+    callbacks: Sequence[Listener] = (),
+    runs_dir: str | Path = RUNS,
+    name: str | None = None,
+    pictures: bool = True,
+    quiet: bool = False,
 ) -> Study:
-    """A new study. Its task and resources are looked at before a folder is made or Ray is started.
+    """Search the hyperparameters of `score`, and leave a run directory as `tuneapp tune` does.
 
-    function: of a function's task. Where its name says that no file holds it, workers get it by value.
+    score takes them as keyword arguments, or as one dict `config`; it returns a number or a dict of metrics,
+    or yields them, one an iteration. A string names a function or a built-in task as on the command line.
+    space: a mapping as in a search-space file, its values domains (`tuneapp.Float(0, 1)`), bare values or
+    mappings; or such a file; None: the domains that score's annotations declare. points are evaluated first.
+    metric: steers; its mode is max unless `mode` or "loss:min" says else. callbacks are called with the study
+    and the trial after the end of each. What is None is left to the file, or to the defaults: see
+    `tuneapp tune --help`.
+
+    Trials that fail are counted, and raise nothing here. Raises UsageError for what could not be run.
     """
-    from tuneapp.engine import machine
-
-    lookup(backend, {name: name for name in BACKENDS}, "backend")
-    machine.check(request.resources)
-    _check_show(show)
-    _check_own(request, function)
-    by_value = request.task.startswith(functions.BY_VALUE)
-    pickled = functions.pickled(function) if function is not None and by_value else None
-    task = tasks.build(request, function if by_value else None)
-    _check_configs(request, task)
-    run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), "backend": backend, **task.facts})
-    if function is not None:
-        functions.freeze(function, Path(request.options.get("folder", ".")), run.path / "source")
-    show.tell(f"run {run.path}")
-    return _carry_on(run, show, backend, pickled)
-
-
-def _check_show(show: Show) -> None:
-    """Raises UsageError for a logger or a dashboard that is not there."""
-    from tuneapp.engine import dashboard
-
-    dashboard.wanted(show.dashboard)
-    if show.loggers:
-        from tuneapp.engine import loggers
-
-        loggers.check(show.loggers)
-
-
-def _check_own(request: Request, function: functions.Function | None) -> None:
-    """Raises UsageError where a user's own function or command does not fit its space."""
-    space = SearchSpace.from_dict(request.space)
-    if request.task == commands.TASK:
-        commands.check(request.options["command"], request.options["metric_regex"], space)
-    if function is not None or request.task == commands.TASK:
-        functions.refuse_empty(space, request.task)
-    if function is not None:
-        functions.check(function, space)
-
-
-def federate(
-    request: Request, runs_dir: Path, name: str | None, argv: list[str], show: Show, eager: bool
-) -> Study:
-    """A study of one federation, driven from this process. Its report is left to `picture_federation`.
-
-    eager: start its client actors before the first round, not when they pay.
-    """
-    from tuneapp.engine import alone, machine
-
-    machine.check(request.resources)
-    task = tasks.build(request)
-    _check_configs(request, task)
-    run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), **task.facts})
-    show.tell(f"run {run.path}")
-    study = alone.run(run, show.watchers, eager)
-    if study.closed:
-        conclude(run, study)
-    return study
-
-
-def picture_federation(study: Study) -> None:
-    """The loss over rounds in plots/loss.png, and the report: as long again as a short federation takes."""
-    from tuneapp import report
-    from tuneapp.federated import pictures
-
-    assert study.folder is not None
-    pictures.loss_curves({study.name: study.trials[0].history}, study.folder / "plots" / "loss.png")
-    report.write(RunDirectory(study.folder))
-
-
-def _check_configs(request: Request, task: tasks.Task) -> None:
-    """Try the points and some random configs on the task: a bad space is told before anything starts."""
-    if task.check is None:
-        return
-    space = SearchSpace.from_dict(request.space)
-    configs = CHECKED if space.searched else 1
-    draws = np.random.default_rng(request.search.seed).random((configs, len(space.searched)))
-    for config in [*space.points, *(space.decode(point) for point in draws)]:
-        task.check(config)
+    subject = _subject(score, space)
+    searched = subject.file.space
+    if points:
+        searched = SearchSpace(searched.hyperparameters, [*searched.points, *points])
+    metrics = _metrics(metric, mode) or [
+        _moded(subject.file.metric or session.default_metric(subject.task), mode)
+    ]
+    request = session.make_request(
+        subject.task,
+        subject.file,
+        searched,
+        metric=metrics[0],
+        also=metrics[1:],
+        options=subject.options,
+        search={
+            "algorithm": search,
+            "samples": samples,
+            "warmup": warmup,
+            "repeats": repeats,
+            "seed": seed,
+        },
+        scheduler={"type": scheduler, "max_iterations": max_iterations, "grace": grace},
+        resources={
+            "cpus": cpus,
+            "gpus": gpus,
+            "concurrent": concurrent,
+            "trial_timeout": trial_timeout,
+            "address": address,
+        },
+    )
+    with ExitStack() as stack:
+        show = _show(stack, callbacks, quiet, pictures)
+        argv = [f"tuneapp.tune({functions.name_of(score)})", *sys.argv]
+        study = session.start(request, Path(runs_dir), name, argv, show, backend, subject.function)
+    return Study(**vars(study))
 
 
 def resume(
-    run: RunDirectory,
-    samples: int | None,
-    show: Show,
+    run: str | Path,
+    score: Callable[..., Any] | None = None,
+    *,
+    samples: int | None = None,
     backend: str | None = None,
-    function: functions.Function | None = None,
+    callbacks: Sequence[Listener] = (),
+    runs_dir: str | Path = RUNS,
+    pictures: bool = True,
+    quiet: bool = False,
 ) -> Study:
-    """Go on with a study that was interrupted; `samples` raises its number of trials.
+    """Go on with a run that was interrupted, or with `samples` trials in all: what is missing is computed.
 
-    Only what is missing is computed, on the backend it was begun with or on another. function: of a study
-    whose function was passed by value.
+    score: needed where the function is in no module that could be imported: a run directory holds no pickle.
     """
-    study = run.read()
-    settings = study.request.search
-    backend = backend or study.facts.get("backend", "ray")
-    lookup(backend, {name: name for name in BACKENDS}, "backend")
-    pickled = None
-    if function is not None:
-        _check_own(study.request, function)
-        pickled = functions.pickled(function)
-    tasks.build(study.request, function)
-    with run.lock():
-        run.mend()
-        if samples is not None and samples != settings.samples:
-            if samples < len(study.trials):
-                raise UsageError(
-                    f"`--samples` must be at least the {len(study.trials)} trials that {study.name} has, "
-                    f"but got {samples}; `+20` adds twenty."
-                )
-            # The warm-up stays as it was: it is over, or part of what was planned.
-            run.append("extended", samples=samples, warmup=settings.warmup_trials)
-    return _carry_on(run, show, backend, pickled)
+    found = studies.find_run(str(run), Path(runs_dir))
+    with ExitStack() as stack:
+        show = _show(stack, callbacks, quiet, pictures)
+        return Study(**vars(session.resume(found, samples, show, backend, score)))
 
 
-def conclude(run: RunDirectory, study: Study) -> None:
-    """Read the test set for the incumbent, and keep its weights and config in best/.
+def read(run: str | Path = "latest", runs_dir: str | Path = RUNS) -> Study:
+    """The study of a run directory, in whatever state it is."""
+    return Study(**vars(studies.find_run(str(run), Path(runs_dir)).read()))
 
-    Raises TuneappError where its checkpoint is gone.
+
+class AskTell:
+    """A search for a loop of one's own; nothing is written, and nothing but the search runs.
+
+    ask() gives a Trial with its `number`, `config` and `seed`; tell() takes its result. Several trials may be
+    asked for before the first is told: those that are pending are believed, not proposed again.
     """
-    best = study.best
-    if best is None:
-        return
-    folder = run.path / "best"
-    folder.mkdir(exist_ok=True)
-    own = functions.is_function(study.request.task)  # has no test set, and may not be there to be loaded
-    task = None if own else tasks.build(study.request)
-    if task is not None and task.conclude is not None and study.tested != best.number:
-        if best.checkpoint is None or not (run.path / best.checkpoint).is_dir():
-            raise TuneappError(
-                f"The incumbent's checkpoint is gone from {run.path / 'ray'}; its config is in "
-                f"{run.path / 'report.html'}, train it again to have its weights."
-            )
-        context = Context.of(study.request, best.seed, checkpoint=run.path / best.checkpoint)
-        metrics = task.conclude(best.config, context, folder)
-        study.apply(run.append("tested", trial=best.number, metrics=metrics))
-    _write_best(folder, study)
 
+    def __init__(self, space: SearchSpace, metric: Metric, settings: SearchSettings) -> None:
+        request = Request("ask_tell", space.to_dict(), metric, search=settings)
+        self.study = Study(request)
+        self._search = make_search(space, metric, settings, request.scheduler)
 
-def export(run: RunDirectory, folder: Path) -> list[Path]:
-    """Copy best/ to `folder`; returns the files written.
+    def ask(self) -> Trial | None:
+        """The next trial; None where `samples` are asked for or a finite space is used up."""
+        proposal = self._search.ask()
+        if proposal is None:
+            return None
+        number = len(self.study.trials)
+        self._apply("asked", number, config=proposal.config, origin=proposal.origin, seed=proposal.seed)
+        self._apply("started", number)
+        return self.study.trials[number]
 
-    Of an interrupted run it is the incumbent so far. Raises UsageError where no trial has ended well.
-    """
-    study = run.read()
-    if study.best is None:
-        raise UsageError(f"{study.name} has no incumbent to export: no trial has ended well yet.")
-    conclude(run, study)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copy2(file, folder / file.name)) for file in sorted((run.path / "best").iterdir())]
+    def tell(self, trial: Trial | int, result: Any) -> None:
+        """What a trial gave: a number, or a dict with the metric in it. An exception, or nan, is a failure.
 
-
-def predict(name: str, runs_dir: Path, images: list[Path], top: int) -> list[dict[str, Any]]:
-    """Classes of pictures by the run `name`, or by an exported folder: {"image", "classes"} for each.
-
-    classes are the `top` most probable, {"class", "probability"}.
-    """
-    from tuneapp import training
-
-    folder = Path(name) if (Path(name) / "model.safetensors").is_file() else None
-    if folder is None:
-        run = find_run(name, runs_dir)
-        folder = run.path / "best"
-        if not (folder / "model.safetensors").is_file():
-            raise UsageError(
-                f"{run.path.name} has no trained model yet; `tuneapp export {name} FOLDER` makes one."
-            )
-    return [
-        {
-            "image": str(image),
-            "classes": [{"class": label, "probability": share} for label, share in classes],
-        }
-        for image, classes in training.predict(folder, images, top)
-    ]
-
-
-def _carry_on(run: RunDirectory, show: Show, backend: str, function: bytes | None) -> Study:
-    from tuneapp import engine, report
-    from tuneapp.engine import local
-    from tuneapp.report.live import LiveTable
-
-    refresher, table = _Refresher(run, show.refresh), LiveTable(run.path / "trials.csv")
-    watchers: list[Callable[[Study], None]] = [*show.watchers, refresher]
-    listeners: list[Callable[[Study, Trial], None]] = [table, *show.listeners]
-    try:
-        if backend == "local":
-            study = local.run(run, watchers, listeners, function, show.tell)
-        else:
-            study = engine.run(run, watchers, show.loggers, show.dashboard, listeners, function, show.tell)
-    finally:
-        refresher.stop()
-    if study.closed:
-        conclude(run, study)
-    report.write(run, pictures=show.pictures)
-    return study
-
-
-def _write_best(folder: Path, study: Study) -> None:
-    best = study.best
-    assert best is not None
-    if not (folder / "model.safetensors").exists():  # else the config lies beside the weights already
-        (folder / "config.yaml").write_text(yaml.safe_dump(best.config, sort_keys=False), encoding="utf-8")
-    found = {
-        "trial": best.number,
-        "metric": study.metric.name,
-        "value": study.value(best),
-        "iterations": best.iterations,
-        "test": study.test,
-    }
-    (folder / "metrics.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
-
-
-class _Refresher:
-    """Writes the report now and then, in a process of its own: drawing must not hold up the trials."""
-
-    def __init__(self, run: RunDirectory, every: float | None) -> None:
-        self.command = [sys.executable, "-m", "tuneapp", "report", "--no-pictures", str(run.path)]
-        self.every = every
-        self.next = time.monotonic() + (every or 0.0)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def __call__(self, study: Study) -> None:
-        if self.every is None or time.monotonic() < self.next:
+        Raises UsageError for a trial that was never asked for or is told already, TuneappError for no number.
+        """
+        number = trial if isinstance(trial, int) else trial.number
+        if not 0 <= number < len(self.study.trials) or self.study.trials[number].over:
+            raise UsageError(f"tell() must be given a trial that is pending, but trial {number} is not.")
+        if isinstance(result, BaseException):
+            self._apply(State.FAILED, number, reason=f"{type(result).__name__}: {result}")
             return
-        if self.process is None or self.process.poll() is not None:
-            self.next = time.monotonic() + self.every
-            self.process = subprocess.Popen(
-                self.command,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is the driver's
-            )
+        try:
+            (metrics,) = iterate(result, self.study.metric)
+        except Diverged as error:
+            self._apply(State.DIVERGED, number, reason=str(error))
+            return
+        self._apply("iteration", number, iteration=1, metrics=metrics)
+        self._apply(State.FINISHED, number)
 
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
+    @property
+    def best(self) -> Trial | None:
+        return self.study.best
+
+    def _apply(self, event: str, number: int, **fields: Any) -> None:
+        self.study.apply({"event": event, "time": time.time(), "trial": number, **fields})
+        self._search.tell(self.study.trials[number])
 
 
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value is not None}
+def ask_tell(
+    space: Space,
+    *,
+    metric: str | Metric = "score",
+    mode: str | None = None,
+    samples: int = 1_000_000,
+    search: str = "bayes",
+    warmup: int = 10,
+    seed: int = 0,
+    points: Sequence[Config] = (),
+) -> AskTell:
+    """A search to be asked for configs and told of their results, `samples` at most."""
+    searched = _space(space).space
+    if points:
+        searched = SearchSpace(searched.hyperparameters, [*searched.points, *points])
+    functions.refuse_empty(searched, "ask_tell()")
+    settings = SearchSettings(search, samples=samples, warmup=warmup, seed=seed, deterministic=False)
+    return AskTell(searched, _metrics(metric, mode)[0], settings)
+
+
+def _subject(score: Callable[..., Any] | str, space: Space | None) -> session.Subject:
+    if isinstance(score, str):
+        file = None if space is None else _space(space)
+        subject = session.subject(score, None)
+        return subject if file is None else session.Subject(subject.task, file, subject.options, subject.function)
+    if not callable(score):
+        raise UsageError(f"score must be a function or its name, but got {type(score).__name__}.")
+    file = SpaceFile(SearchSpace(functions.annotated_space(score))) if space is None else _space(space)
+    found = functions.reference(score)
+    if found is None:
+        return session.Subject(functions.BY_VALUE + functions.name_of(score), file, {}, score)
+    return session.Subject(found[0], file, {"folder": str(found[1])}, score)
+
+
+def _space(space: Space) -> SpaceFile:
+    if isinstance(space, str | Path):
+        return load(str(space))
+    return SpaceFile(space if isinstance(space, SearchSpace) else SearchSpace(space))
+
+
+def _metrics(given: Metrics | None, mode: str | None) -> list[Metric]:
+    if given is None:
+        return []
+    each = [given] if isinstance(given, str | Metric) else list(given)
+    return [one if isinstance(one, Metric) else session.metric_of(one, mode) for one in each]
+
+
+def _moded(metric: Metric, mode: str | None) -> Metric:
+    return metric if mode is None else Metric(metric.name, mode)  # type: ignore[arg-type]
+
+
+def _show(stack: ExitStack, callbacks: Sequence[Listener], quiet: bool, pictures: bool) -> session.Show:
+    """Progress on stderr. A callback that raises is told of, and ends nothing."""
+    from rich.console import Console
+
+    from tuneapp.engine import progress
+
+    console = Console(stderr=True)
+
+    def tell(line: str) -> None:
+        if not quiet:
+            console.print(line, highlight=False, soft_wrap=True)
+
+    def guarded(callback: Listener) -> Callable[[studies.Study, Trial], None]:
+        def call(study: studies.Study, trial: Trial) -> None:
+            try:
+                callback(Study(**vars(study)), trial)
+            except Exception as error:
+                console.print(
+                    f"a callback failed after trial {trial.number}: {type(error).__name__}: {error}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+
+        return call
+
+    watcher = stack.enter_context(progress.shown(console, quiet))
+    return session.Show(
+        watchers=[watcher],
+        listeners=[guarded(callback) for callback in callbacks],
+        tell=tell,
+        pictures=pictures,
+    )

@@ -10,8 +10,8 @@ import typer
 from tuneapp.cli import options
 
 if TYPE_CHECKING:
-    from tuneapp.api import Subject
     from tuneapp.effects import Asked, Section
+    from tuneapp.session import Subject
     from tuneapp.space_files import SpaceFile
 
 CROSS = ("x", "×", "*")  # between two hyperparameters that are varied together
@@ -79,8 +79,8 @@ def effects(
     as_json: options.Json = False,
 ) -> None:
     """Vary one hyperparameter at a time, on several seeds: curves, tables, differences, a diagnosis."""
-    from tuneapp import api, space_files
     from tuneapp import effects as plans
+    from tuneapp import session, space_files
 
     if from_csv is not None:
         _judge_curves(from_csv, space or task or None, runs_dir, name, as_json)
@@ -103,7 +103,7 @@ def effects(
         claims=() if hyperparameters else section.claims,
         scale=", ".join([*notes, *_changed(file, changes)]),
     )
-    request = api.make_request(
+    request = session.make_request(
         task,
         file,
         narrowed,
@@ -133,7 +133,7 @@ def effects(
         then = ", then their combination" if plan.combine else ""
         scaled = f"; scaled down: {plan.scale}" if plan.scale else ""
         show.tell(f"{len(plan.configs)} configs x {len(plan.seeds)} seeds{then}{scaled}")
-        study = api.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
+        study = session.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
     options.finish(study, as_json)
 
 
@@ -148,7 +148,7 @@ def _judge_curves(folder: Path, space: str | None, runs_dir: Path, name: str | N
 
 def _subject(task: str, space: str | None, data_dir: Path | None) -> "Subject":
     """What is studied, and its space: a task and perhaps a file, or a shipped study, which names its task."""
-    from tuneapp import api, space_files, tasks
+    from tuneapp import session, space_files, tasks
     from tuneapp.errors import UsageError
 
     if not task and space is None:
@@ -159,8 +159,8 @@ def _subject(task: str, space: str | None, data_dir: Path | None) -> "Subject":
     named = task or (file.task if file else None) or ""
     if file is not None and named.startswith(tasks.FEDERATED):
         tasks.refuse_unknown(named.removeprefix(tasks.FEDERATED), data_dir)
-        return api.Subject(named, file)
-    return api.subject(named or None, None if space is None else Path(space), data_dir)
+        return session.Subject(named, file)
+    return session.subject(named or None, None if space is None else Path(space), data_dir)
 
 
 def _tables(names: list[str], values: list[str], section: "Section") -> "list[Asked]":

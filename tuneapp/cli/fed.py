@@ -87,7 +87,7 @@ def fed(
     as_json: options.Json = False,
 ) -> None:
     """Train a federation of clients, averaged each round; with --samples, search its hyperparameters."""
-    from tuneapp import api, space_files, tasks
+    from tuneapp import session, space_files, tasks
     from tuneapp.provenance import cores
     from tuneapp.spaces import SearchSpace
 
@@ -124,7 +124,7 @@ def fed(
     workers = actors
     if workers is None:
         workers = int(cpus) if cpus is not None and cpus > 1 else 0
-    request = api.make_request(
+    request = session.make_request(
         tasks.FEDERATED + dataset,
         file,
         searched,
@@ -158,14 +158,14 @@ def fed(
     with ExitStack() as stack:
         if searches:
             show = options.show(stack, quiet or as_json, log, dashboard)
-            options.finish(api.start(request, runs_dir, name, sys.argv[1:], show), as_json)
+            options.finish(session.start(request, runs_dir, name, sys.argv[1:], show), as_json)
         else:
             eager = actors is not None or address is not None
             tell = (lambda line: None) if quiet or as_json else _say
-            show = api.Show(watchers=[_RoundLines(tell)], tell=tell)
-            study = api.federate(request, runs_dir, name, sys.argv[1:], show, eager)
+            show = session.Show(watchers=[_RoundLines(tell)], tell=tell)
+            study = session.federate(request, runs_dir, name, sys.argv[1:], show, eager)
             _print_federation(study, as_json)
-            api.picture_federation(study)
+            session.picture_federation(study)
             tell(f"report {study.folder}/report.html")
             options.leave(study)
 

@@ -10,7 +10,7 @@ from tuneapp.cli.errors import INTERRUPTED
 from tuneapp.studies import State, Study
 
 if TYPE_CHECKING:
-    from tuneapp.api import Show
+    from tuneapp.session import Show
 
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the run directories.")]
 RUNS = Path("runs")
@@ -53,8 +53,8 @@ def show(stack: ExitStack, quiet: bool, log: list[str] | None, dashboard: bool |
     """Progress on stderr until the stack closes."""
     from rich.console import Console
 
-    from tuneapp.api import Show
     from tuneapp.engine import progress
+    from tuneapp.session import Show
 
     console = Console(stderr=True)
     watcher = stack.enter_context(progress.shown(console, quiet))

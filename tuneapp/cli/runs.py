@@ -29,14 +29,14 @@ def resume(
     as_json: options.Json = False,
 ) -> None:
     """Go on with an interrupted run, or give a finished one more trials."""
-    from tuneapp import api
+    from tuneapp import session
     from tuneapp.studies import find_run
 
     found = find_run(run, runs_dir)
     wanted = _samples(samples, found.read().request.search.samples)
     with ExitStack() as stack:
         show = options.show(stack, quiet or as_json, log, dashboard)
-        study = api.resume(found, wanted, show, backend)
+        study = session.resume(found, wanted, show, backend)
     options.finish(study, as_json)
 
 
@@ -91,10 +91,10 @@ def export(
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Copy the incumbent's weights, config and metrics to a folder."""
-    from tuneapp import api
+    from tuneapp import session
     from tuneapp.studies import find_run
 
-    for file in api.export(find_run(run, runs_dir), folder):
+    for file in session.export(find_run(run, runs_dir), folder):
         typer.echo(file)
 
 
@@ -108,9 +108,9 @@ def predict(
     """Classify pictures with a run's incumbent, or with an exported folder."""
     import json
 
-    from tuneapp import api
+    from tuneapp import session
 
-    predictions = api.predict(run, runs_dir, images, top)
+    predictions = session.predict(run, runs_dir, images, top)
     if as_json:
         typer.echo(json.dumps(predictions, indent=2))
         return

@@ -23,13 +23,13 @@ def show(task: Annotated[str, typer.Argument(help="A task, or a search-space fil
     from rich.console import Console
     from rich.table import Table
 
-    from tuneapp import api, space_files, tasks
+    from tuneapp import session, space_files, tasks
 
     if Path(task).is_file():
         loaded = space_files.load(task)
     else:
         tasks.refuse_unknown(task, None)
-        loaded = api.shipped_space(task)
+        loaded = session.shipped_space(task)
     titles, *rows = space_files.table(loaded.space)
     table = Table(*titles, box=None)
     for row in rows:

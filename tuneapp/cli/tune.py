@@ -109,18 +109,18 @@ def tune(
     as_json: options.Json = False,
 ) -> None:
     """Search hyperparameters: random warm-up, then Bayesian; ASHA stops the weak early."""
-    from tuneapp import api, space_files
+    from tuneapp import session, space_files
 
-    subject = api.subject(task, space, data_dir, command, metric_regex)
+    subject = session.subject(task, space, data_dir, command, metric_regex)
     file = subject.file
     searched = file.space
     for name_, value in [*map(space_files.parse_param, param or []), *map(space_files.parse_set, set_ or [])]:
         searched = searched.with_(name_, value) if subject.open else searched.replace(name_, value)
     if model is not None:
         searched = searched.replace("model", model)
-    default = file.metric or api.default_metric(subject.task)
-    metrics = [api.metric_of(text, mode) for text in metric or []] or [_moded(default, mode)]
-    request = api.make_request(
+    default = file.metric or session.default_metric(subject.task)
+    metrics = [session.metric_of(text, mode) for text in metric or []] or [_moded(default, mode)]
+    request = session.make_request(
         subject.task,
         file,
         searched,
@@ -158,7 +158,7 @@ def tune(
     )
     with ExitStack() as stack:
         show = options.show(stack, quiet or as_json, log, dashboard)
-        study = api.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
+        study = session.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
     options.finish(study, as_json)
 
 
