@@ -39,7 +39,7 @@ from tuneapp.federated import checkpoints
 from tuneapp.federated.engines import ENGINES, ClientEngine, one_thread
 from tuneapp.federated.rounds import rounds, set_up
 from tuneapp.federated.strategies import State
-from tuneapp.objectives import Context, Diverged
+from tuneapp.objective import Context, Diverged
 
 TARGETS = {"fedavg_cnn": 0.99, "mlp": 0.97}
 NEAR = 0.01  # below the target by more, an accuracy need not be known exactly

@@ -210,7 +210,7 @@ def from_command_to_result(flower: str, repetitions: int) -> None:
 def federation(clients: int, fraction: float) -> tuple[Any, Any]:
     from tuneapp import data
     from tuneapp.federated.rounds import set_up
-    from tuneapp.objectives import Context
+    from tuneapp.objective import Context
 
     images = data.load("mnist")
     return images, set_up({"clients": clients, "fraction": fraction}, Context(), images)

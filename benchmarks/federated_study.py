@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from tuneapp import data
 from tuneapp.federated.rounds import evaluate, rounds
-from tuneapp.objectives import Context, Diverged
+from tuneapp.objective import Context, Diverged
 
 BASE = {"lr": 0.1, "batch_size": 32, "local_steps": 8, "rounds": 32, "clients": 8, "weighting": "uniform"}
 # figure of the study -> (what differs from the base, its accuracy in percent; None: it gives none)

@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from tuneapp import data, models, training
-from tuneapp.objectives import Context
+from tuneapp.objective import Context
 from tuneapp.settings import Metrics
 
 BATCH_SIZE = 128

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tuneapp.data import ImageSet
-from tuneapp.objectives import Context
+from tuneapp.objective import Context
 
 SMALL: dict[str, Any] = {"width1": 8, "width2": 6, "batch_size": 4, "local_steps": 3, "clients": 5}
 

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuneapp.objectives import Context
+from tuneapp.objective import Context
 
 
 def quadratic(x: float) -> float:

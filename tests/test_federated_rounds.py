@@ -13,7 +13,7 @@ from tuneapp.federated.config import FedConfig, split_config
 from tuneapp.federated.pools import LocalPool
 from tuneapp.federated.rounds import evaluate, export, rounds, set_up
 from tuneapp.federated.strategies import STRATEGIES
-from tuneapp.objectives import Diverged
+from tuneapp.objective import Diverged
 from tuneapp.training import load_exported
 
 IMAGES = pictures()

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import pytest
 from typer.testing import CliRunner
 
-from tuneapp import commands, functions
 from tuneapp.cli import app
 from tuneapp.errors import TuneappError, UsageError
-from tuneapp.objectives import Context
+from tuneapp.objective import Context
 from tuneapp.spaces import Categorical, Float, Int, SearchSpace
 from tuneapp.studies import RunDirectory, State, Study
+from tuneapp.tasks import commands, functions
 
 runner = CliRunner()
 

@@ -19,7 +19,7 @@ from PIL import Image
 from tuneapp import data, models, training
 from tuneapp.data import ImageSet
 from tuneapp.errors import TuneappError, UnknownName, UsageError
-from tuneapp.objectives import Context, Diverged
+from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
 from tuneapp.training import checkpoints
 from tuneapp.training.optimizers import OPTIMIZERS
@@ -432,7 +432,7 @@ def test_training_imports_no_dynamo() -> None:
     code = """
 import sys
 from tuneapp import data, training
-from tuneapp.objectives import Context
+from tuneapp.objective import Context
 
 for model in ("mlp", "small_cnn", "fedavg_cnn", "mobilenet"):
     for optimizer in ("sgd", "adam", "adamw"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tuneapp.api import AskTell, Study, ask_tell, read, resume, tune
     from tuneapp.errors import TuneappError, UsageError
-    from tuneapp.objectives import Context
+    from tuneapp.objective import Context
     from tuneapp.settings import Metric
     from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace
 
@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "tuneapp.errors": ["TuneappError", "UsageError"],
     "tuneapp.api": ["AskTell", "Study", "ask_tell", "read", "resume", "tune"],
-    "tuneapp.objectives": ["Context"],
+    "tuneapp.objective": ["Context"],
     "tuneapp.settings": ["Metric"],
     "tuneapp.spaces": [
         "Categorical",

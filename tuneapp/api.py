@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneapp import functions, session, studies
+from tuneapp import session, studies
 from tuneapp.errors import UsageError, lookup
-from tuneapp.objectives import Diverged, iterate
+from tuneapp.objective import Diverged, iterate
 from tuneapp.search import make_search
 from tuneapp.settings import Config, Metric, Request, SearchSettings
 from tuneapp.space_files import SpaceFile, load
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import State, Trial
+from tuneapp.tasks import functions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tuneapp import commands, functions, tasks
+from tuneapp import tasks
 from tuneapp.errors import TuneappError, UsageError, lookup
-from tuneapp.objectives import Context
+from tuneapp.objective import Context
 from tuneapp.provenance import provenance
 from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.space_files import SpaceFile, load, shipped
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import RunDirectory, Study, Trial, find_run
+from tuneapp.tasks import commands, functions
 
 CHECKED = 16  # configs tried before a study starts
 REFRESH = 60.0  # seconds between two reports of a running study

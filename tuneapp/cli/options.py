@@ -78,7 +78,7 @@ def finish(study: Study, as_json: bool) -> None:
 
 def leave(study: Study) -> None:
     """The exit code says whether the study is whole: 0, 1 with failed trials, 130 interrupted."""
-    from tuneapp.functions import is_function
+    from tuneapp.tasks.functions import is_function
 
     assert study.folder is not None
     if not study.closed:

@@ -7,13 +7,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from tuneapp import functions, objectives, tasks
+from tuneapp import objective, tasks
 from tuneapp.engine import checkpoints
 from tuneapp.engine.output import Output, last_words, path_of
 from tuneapp.errors import TuneappError
-from tuneapp.objectives import Context, Diverged, iterate
+from tuneapp.objective import Context, Diverged, iterate
 from tuneapp.settings import Config, Metrics, Request
 from tuneapp.studies import State
+from tuneapp.tasks import functions
 
 # What a step returns. `ended` comes with the reason: in the last step of a trial, alone or with its metrics.
 ITERATION, METRICS, CHECKPOINT, ENDED, REASON, DETAILS = (
@@ -25,7 +26,7 @@ ITERATION, METRICS, CHECKPOINT, ENDED, REASON, DETAILS = (
     "details",
 )
 Step = dict[str, Any]
-OURS = (__file__, functions.__file__, objectives.__file__)  # what stands between a driver and an objective
+OURS = (__file__, functions.__file__, objective.__file__)  # what stands between a driver and an objective
 MERCY = 1.0  # seconds that a trial whose time is over has to end by itself
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import cloudpickle
 from ray import tune
 
-from tuneapp import functions
 from tuneapp.engine import clients
 from tuneapp.engine.runner import Runner
 from tuneapp.settings import Request
+from tuneapp.tasks import functions
 
 
 class TrialActor(tune.Trainable):

@@ -25,7 +25,7 @@ from tuneapp.federated.evaluation import evaluate_clients, evaluate_rows
 from tuneapp.federated.partitions import Indices, check_sizes, partition
 from tuneapp.federated.pools import ClientPool, LocalPool
 from tuneapp.federated.strategies import STRATEGIES, State
-from tuneapp.objectives import Context, Diverged
+from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
 from tuneapp.training.exported import CONFIG_FILE, WEIGHTS_FILE
 

@@ -18,7 +18,7 @@ from tuneapp.data.batches import Batches, channel_statistics
 from tuneapp.data.image_sets import Images, Labels
 from tuneapp.data.splits import Indices
 from tuneapp.errors import TuneappError, UsageError, lookup
-from tuneapp.objectives import Context, Diverged
+from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
 from tuneapp.training import checkpoints
 from tuneapp.training.checkpoints import Checkpoint

@@ -6,10 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tuneapp import commands, functions
 from tuneapp.errors import UsageError, nearest
-from tuneapp.objectives import Context, Objective
+from tuneapp.objective import Context, Objective
 from tuneapp.settings import Config, Metrics, Request
+from tuneapp.tasks import commands, functions
 
 FEDERATED = "fed-"  # before the name of an image set: federated training on it
 VAL_SHARE = 0.1  # of the training set, held out to steer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tuneapp.errors import TuneappError
-from tuneapp.objectives import Diverged, iterate
+from tuneapp.objective import Diverged, iterate
 from tuneapp.settings import Metric
 
 LOSS = Metric("loss", "min")

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from tuneapp.errors import UsageError, nearest
-from tuneapp.objectives import Context
+from tuneapp.objective import Context
 from tuneapp.settings import Config, Request
 from tuneapp.spaces import Domain, Searched, SearchSpace
 

@@ -15,7 +15,7 @@ from string import Formatter
 from typing import Any
 
 from tuneapp.errors import TuneappError, UsageError, nearest
-from tuneapp.objectives import Context
+from tuneapp.objective import Context
 from tuneapp.settings import Config, Metrics
 from tuneapp.spaces import SearchSpace
 
