@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tuneapp import space_files
 from tuneapp.cli import app
 from tuneapp.effects import Asked, Plan, Section, combinations, key, make_plan
 from tuneapp.effects.curves import import_curves
@@ -19,7 +18,7 @@ from tuneapp.errors import UnknownName, UsageError
 from tuneapp.report import effects as told
 from tuneapp.search import make_search
 from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
-from tuneapp.spaces import SearchSpace
+from tuneapp.spaces import SearchSpace, files
 from tuneapp.studies import State, Study, Trial
 
 SPACE = SearchSpace(
@@ -253,7 +252,7 @@ def test_a_mean_curve_ends_with_its_first_seed() -> None:
 
 def test_the_shipped_studies_make_plans() -> None:
     for name, configs in (("study-000", 9), ("study-001", 9), ("study-004", 8)):
-        file = space_files.load(name)
+        file = files.load(name)
         section = Section.read(file.effects)
         plan, space = make_plan(
             file.space,
@@ -270,7 +269,7 @@ def test_the_shipped_studies_make_plans() -> None:
 def test_a_study_file_is_refused_with_its_line() -> None:
     text = "version: 1\nhyperparameters: {lr: 0.1}\neffects:\n  tables:\n    - {vary: lr, vals: [1, 2]}\n"
     with pytest.raises(UsageError, match=r"line 5.*vals.*'values'"):
-        space_files.parse(text)
+        files.parse(text)
 
 
 # -- curves from files

@@ -13,8 +13,8 @@ from tuneapp.errors import UsageError, lookup
 from tuneapp.objective import Diverged, iterate
 from tuneapp.search import make_search
 from tuneapp.settings import Config, Metric, Request, SearchSettings
-from tuneapp.space_files import SpaceFile, load
 from tuneapp.spaces import SearchSpace
+from tuneapp.spaces.files import SpaceFile, load
 from tuneapp.studies import State, Trial
 from tuneapp.tasks import functions
 

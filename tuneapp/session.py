@@ -18,8 +18,8 @@ from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context
 from tuneapp.provenance import provenance
 from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
-from tuneapp.space_files import SpaceFile, load, shipped
 from tuneapp.spaces import SearchSpace
+from tuneapp.spaces.files import SpaceFile, load, shipped
 from tuneapp.studies import RunDirectory, Study, Trial, find_run
 from tuneapp.tasks import commands, functions
 

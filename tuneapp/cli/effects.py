@@ -12,7 +12,7 @@ from tuneapp.cli import options
 if TYPE_CHECKING:
     from tuneapp.effects import Asked, Section
     from tuneapp.session import Subject
-    from tuneapp.space_files import SpaceFile
+    from tuneapp.spaces.files import SpaceFile
 
 CROSS = ("x", "×", "*")  # between two hyperparameters that are varied together
 
@@ -80,7 +80,8 @@ def effects(
 ) -> None:
     """Vary one hyperparameter at a time, on several seeds: curves, tables, differences, a diagnosis."""
     from tuneapp import effects as plans
-    from tuneapp import session, space_files
+    from tuneapp import session
+    from tuneapp.spaces import files
 
     if from_csv is not None:
         _judge_curves(from_csv, space or task or None, runs_dir, name, as_json)
@@ -89,7 +90,7 @@ def effects(
     task, file = subject.task, subject.file
     section = plans.Section.read(file.effects or {})
     searched = file.space
-    changes = dict(map(space_files.parse_set, set_ or [])) | ({} if model is None else {"model": model})
+    changes = dict(map(files.parse_set, set_ or [])) | ({} if model is None else {"model": model})
     for changed, value in changes.items():
         searched = searched.replace(changed, value)
     first = 1000 * (seed if seed is not None else file.search.get("seed", 0))
@@ -138,24 +139,26 @@ def effects(
 
 
 def _judge_curves(folder: Path, space: str | None, runs_dir: Path, name: str | None, as_json: bool) -> None:
-    from tuneapp import report, space_files
+    from tuneapp import report
     from tuneapp.effects.curves import import_curves
+    from tuneapp.spaces import files
 
-    run = import_curves(folder, space_files.load(space) if space else None, runs_dir, name, sys.argv[1:])
+    run = import_curves(folder, files.load(space) if space else None, runs_dir, name, sys.argv[1:])
     report.write(run)
     options.finish(run.read(), as_json)
 
 
 def _subject(task: str, space: str | None, data_dir: Path | None) -> "Subject":
     """What is studied, and its space: a task and perhaps a file, or a shipped study, which names its task."""
-    from tuneapp import session, space_files, tasks
+    from tuneapp import session, tasks
     from tuneapp.errors import UsageError
+    from tuneapp.spaces import files
 
     if not task and space is None:
         raise UsageError("`tuneapp effects` needs a task or a study, as in `tuneapp effects digits lr`.")
-    if space is None and task in space_files.shipped():
+    if space is None and task in files.shipped():
         task, space = "", task
-    file = None if space is None else space_files.load(space)
+    file = None if space is None else files.load(space)
     named = task or (file.task if file else None) or ""
     if file is not None and named.startswith(tasks.FEDERATED):
         tasks.refuse_unknown(named.removeprefix(tasks.FEDERATED), data_dir)
@@ -206,8 +209,8 @@ def _groups(names: list[str]) -> list[tuple[str, ...]]:
 
 
 def _values(texts: list[str], groups: list[tuple[str, ...]]) -> dict[str, list[Any]]:
-    from tuneapp import space_files
     from tuneapp.errors import UsageError
+    from tuneapp.spaces import files
 
     found: dict[str, list[Any]] = {}
     for text in texts:
@@ -219,7 +222,7 @@ def _values(texts: list[str], groups: list[tuple[str, ...]]) -> dict[str, list[A
                 )
             name, listed = groups[0][0], text
         found[name] = [
-            space_files.parse_set(f"{name}={word}")[1] for word in listed.split(",") if word.strip()
+            files.parse_set(f"{name}={word}")[1] for word in listed.split(",") if word.strip()
         ]
     return found
 

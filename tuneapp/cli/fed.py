@@ -87,12 +87,12 @@ def fed(
     as_json: options.Json = False,
 ) -> None:
     """Train a federation of clients, averaged each round; with --samples, search its hyperparameters."""
-    from tuneapp import session, space_files, tasks
+    from tuneapp import session, tasks
     from tuneapp.provenance import cores
-    from tuneapp.spaces import SearchSpace
+    from tuneapp.spaces import SearchSpace, files
 
     tasks.refuse_unknown(dataset, data_dir)
-    file = space_files.load(str(space) if space else "fed")
+    file = files.load(str(space) if space else "fed")
     searches = samples is not None or space is not None
     searched = file.space if searches else SearchSpace({})
     flags = {
@@ -112,8 +112,8 @@ def fed(
         given.append(("rounds", rounds))
     for name_, value in [
         *given,
-        *map(space_files.parse_param, param or []),
-        *map(space_files.parse_set, set_ or []),
+        *map(files.parse_param, param or []),
+        *map(files.parse_set, set_ or []),
     ]:
         searched = _replace(searched, name_, value)
     if not searches and searched.searched:

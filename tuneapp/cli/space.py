@@ -11,9 +11,9 @@ app = typer.Typer(no_args_is_help=True, help="Check search-space files and show 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="Search-space file.")]) -> None:
     """Read a search-space file and say what is wrong with it, or that all is well."""
-    from tuneapp import space_files
+    from tuneapp.spaces import files
 
-    loaded = space_files.load(str(file))
+    loaded = files.load(str(file))
     typer.echo(f"{file}: {len(loaded.space.searched)} hyperparameters are searched; all is well.")
 
 
@@ -23,14 +23,15 @@ def show(task: Annotated[str, typer.Argument(help="A task, or a search-space fil
     from rich.console import Console
     from rich.table import Table
 
-    from tuneapp import session, space_files, tasks
+    from tuneapp import session, tasks
+    from tuneapp.spaces import files
 
     if Path(task).is_file():
-        loaded = space_files.load(task)
+        loaded = files.load(task)
     else:
         tasks.refuse_unknown(task, None)
         loaded = session.shipped_space(task)
-    titles, *rows = space_files.table(loaded.space)
+    titles, *rows = files.table(loaded.space)
     table = Table(*titles, box=None)
     for row in rows:
         table.add_row(*row)

@@ -109,12 +109,13 @@ def tune(
     as_json: options.Json = False,
 ) -> None:
     """Search hyperparameters: random warm-up, then Bayesian; ASHA stops the weak early."""
-    from tuneapp import session, space_files
+    from tuneapp import session
+    from tuneapp.spaces import files
 
     subject = session.subject(task, space, data_dir, command, metric_regex)
     file = subject.file
     searched = file.space
-    for name_, value in [*map(space_files.parse_param, param or []), *map(space_files.parse_set, set_ or [])]:
+    for name_, value in [*map(files.parse_param, param or []), *map(files.parse_set, set_ or [])]:
         searched = searched.with_(name_, value) if subject.open else searched.replace(name_, value)
     if model is not None:
         searched = searched.replace("model", model)

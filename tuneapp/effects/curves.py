@@ -11,8 +11,8 @@ from tuneapp.effects.plan import Asked, Cell, Plan, Section, Table, make_plan
 from tuneapp.errors import UsageError
 from tuneapp.settings import Config, Metric, Metrics, Request, SchedulerSettings, SearchSettings
 from tuneapp.settings import config_key as key
-from tuneapp.space_files import SpaceFile
 from tuneapp.spaces import SearchSpace
+from tuneapp.spaces.files import SpaceFile
 from tuneapp.studies import RunDirectory, State
 
 # Words of file names that stand for a value by themselves; a word before a number is a name.

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_spaces import scalars, spaces
 
-from tuneapp import space_files
 from tuneapp.errors import UsageError
 from tuneapp.settings import Metric, Resources, SchedulerSettings, SearchSettings
-from tuneapp.space_files import SpaceFile, dump, load, parse, parse_param, parse_set, shipped, table
-from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace
+from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace, files
+from tuneapp.spaces.files import SpaceFile, dump, load, parse, parse_param, parse_set, shipped, table
 
 DESIGN = """\
 version: 1
