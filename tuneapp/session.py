@@ -16,11 +16,11 @@ import yaml
 from tuneapp import tasks
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context
-from tuneapp.provenance import provenance
 from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load, shipped
 from tuneapp.studies import RunDirectory, Study, Trial, find_run
+from tuneapp.studies.provenance import provenance
 from tuneapp.tasks import commands, functions
 
 CHECKED = 16  # configs tried before a study starts

@@ -88,8 +88,8 @@ def fed(
 ) -> None:
     """Train a federation of clients, averaged each round; with --samples, search its hyperparameters."""
     from tuneapp import session, tasks
-    from tuneapp.provenance import cores
     from tuneapp.spaces import SearchSpace, files
+    from tuneapp.studies.provenance import cores
 
     tasks.refuse_unknown(dataset, data_dir)
     file = files.load(str(space) if space else "fed")

@@ -12,10 +12,11 @@ from typing import Any
 import psutil
 import ray
 
-from tuneapp import data, provenance
+from tuneapp import data
 from tuneapp.engine import cluster, dashboard
 from tuneapp.errors import TuneappError, first_line
 from tuneapp.settings import Resources
+from tuneapp.studies import provenance
 
 ENOUGH_MEMORY, ENOUGH_DISK = 2.0, 2.0  # GiB free
 NARROW_KERNELS = ("haswell", "zen", "sandybridge", "nehalem", "prescott")  # OpenBLAS's, without AVX-512

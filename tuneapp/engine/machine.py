@@ -3,8 +3,8 @@
 import socket
 
 from tuneapp.errors import TuneappError, UsageError
-from tuneapp.provenance import cores
 from tuneapp.settings import Resources
+from tuneapp.studies.provenance import cores
 
 SECONDS_TO_ANSWER = 5
 
