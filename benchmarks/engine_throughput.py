@@ -56,7 +56,7 @@ def _tuneapp(trials: int, backend: str, search: str) -> float:
     import tuneapp
 
     if backend == "ray":
-        from tuneapp import engine  # noqa: F401 - sets what Ray reads when it is imported
+        from tuneapp.backends import ray  # noqa: F401 - sets what Ray reads when it is imported
 
         _start_ray()
     with tempfile.TemporaryDirectory() as folder:

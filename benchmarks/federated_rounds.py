@@ -238,8 +238,8 @@ def timed_rounds(
 
 
 def ours(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
-    from tuneapp.engine import cluster
-    from tuneapp.engine.clients import RayPool
+    from tuneapp.backends.ray import cluster
+    from tuneapp.backends.ray.client_actors import RayPool
     from tuneapp.settings import Resources
 
     with cluster.connected(Resources()):
@@ -248,8 +248,8 @@ def ours(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
 
 
 def memory(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
-    from tuneapp.engine import cluster
-    from tuneapp.engine.clients import RayPool
+    from tuneapp.backends.ray import cluster
+    from tuneapp.backends.ray.client_actors import RayPool
     from tuneapp.settings import Resources
 
     with cluster.connected(Resources()):
@@ -271,10 +271,10 @@ def here(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
 
 def naive(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
     from tuneapp import data
-    from tuneapp.engine import cluster
+    from tuneapp.backends.ray import cluster
     from tuneapp.settings import Resources
 
-    import ray  # isort: skip - after tuneapp.engine, which tells it how to start
+    import ray  # isort: skip - after tuneapp.backends.ray, which tells it how to start
     import torch  # isort: skip
 
     images = data.load("mnist")

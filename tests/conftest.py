@@ -23,7 +23,7 @@ OBJECTIVES = Path(__file__).parent / "objectives.py"
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """A Ray of two CPUs for all tests of a process; the engine uses it as it finds it."""
-    from tuneapp.engine import cluster
+    from tuneapp.backends.ray import cluster
 
     with cluster.connected(Resources()):
         yield

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneapp.engine import dashboard
+from tuneapp.backends.ray import dashboard
 from tuneapp.errors import UsageError
 
 INSTALLED = importlib.util.find_spec("aiohttp_cors") is not None

@@ -36,7 +36,7 @@ def test_what_is_broken_is_named_with_what_to_do_and_fails(tmp_path: Path) -> No
 
 
 def test_kernels_held_below_what_the_cpu_can_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuneapp.engine import doctor
+    from tuneapp.backends import doctor
 
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     assert doctor._products().advice == ""
@@ -48,7 +48,7 @@ def test_kernels_held_below_what_the_cpu_can_are_told_of(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("address", ["somewhere", "host:port", ":6379", "ray://host"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
-    from tuneapp.engine import cluster
+    from tuneapp.backends.ray import cluster
     from tuneapp.errors import UsageError
     from tuneapp.settings import Resources
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tuneapp import effects, engine
+from tuneapp import effects
+from tuneapp.backends import ray
 from tuneapp.effects import Asked, make_plan
 from tuneapp.report import effects as told
 from tuneapp.spaces import SearchSpace
@@ -37,7 +38,7 @@ def cells(make_run: MakeRun) -> RunDirectory:
 
 
 def test_every_cell_runs_to_its_end_with_every_seed(make_run: MakeRun) -> None:
-    study = engine.run(cells(make_run))
+    study = ray.run(cells(make_run))
     assert study.closed
     ran = sorted((trial.config["x"], trial.seed) for trial in study.trials)
     assert ran == [(x, seed) for x in (0.2, 0.5, 0.9) for seed in (7, 8)]
@@ -59,7 +60,7 @@ def test_an_interrupted_plan_goes_on_with_the_cells_that_are_left(make_run: Make
                     "iteration", trial=number, iteration=iteration, metrics={"score": 0.1, "begins": 1}
                 )
             run.append("finished", trial=number)
-    study = engine.run(run)
+    study = ray.run(run)
     assert study.closed
     assert len(study.trials) == 6
     assert [trial.seed for trial in study.trials] == [7, 7, 7, 8, 8, 8]

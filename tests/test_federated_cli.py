@@ -130,7 +130,7 @@ def test_clients_go_over_to_actors_in_mid_run_where_they_pay(ray_here, tmp_path,
     from federations import SMALL as CONFIG
     from federations import context, pictures
 
-    from tuneapp.engine.alone import RelayPool
+    from tuneapp.backends.inline import RelayPool
     from tuneapp.federated.rounds import rounds
     from tuneapp.settings import Resources
 

@@ -10,7 +10,7 @@ import pytest
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 DRIVER = """
-from tuneapp import engine  # sets what Ray reads when it is imported
+from tuneapp.backends import ray  # sets what Ray reads when it is imported
 from ray.cluster_utils import Cluster
 import tuneapp
 from tuneapp.errors import UsageError

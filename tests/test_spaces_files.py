@@ -12,7 +12,8 @@ from test_spaces import scalars, spaces
 
 from tuneapp.errors import UsageError
 from tuneapp.settings import Metric, Resources, SchedulerSettings, SearchSettings
-from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace, files
+from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace
+from tuneapp.spaces import files as space_files
 from tuneapp.spaces.files import SpaceFile, dump, load, parse, parse_param, parse_set, shipped, table
 
 DESIGN = """\
@@ -430,6 +431,6 @@ def test_shipped_spaces_are_found_in_the_package_of_a_wheel(tmp_path, monkeypatc
     folder = tmp_path / "tuneapp" / "search_spaces"
     folder.mkdir(parents=True)
     (folder / "digits.yaml").write_text(DESIGN)
-    monkeypatch.setattr(space_files, "__file__", str(tmp_path / "tuneapp" / "space_files.py"))
+    monkeypatch.setattr(space_files, "__file__", str(tmp_path / "tuneapp" / "spaces" / "files.py"))
     assert shipped() == {"digits": folder / "digits.yaml"}
     assert load("digits") == parse(DESIGN)

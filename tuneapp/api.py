@@ -229,7 +229,11 @@ def _subject(score: Callable[..., Any] | str, space: Space | None) -> session.Su
     if isinstance(score, str):
         file = None if space is None else _space(space)
         subject = session.subject(score, None)
-        return subject if file is None else session.Subject(subject.task, file, subject.options, subject.function)
+        return (
+            subject
+            if file is None
+            else session.Subject(subject.task, file, subject.options, subject.function)
+        )
     if not callable(score):
         raise UsageError(f"score must be a function or its name, but got {type(score).__name__}.")
     file = SpaceFile(SearchSpace(functions.annotated_space(score))) if space is None else _space(space)
@@ -260,7 +264,7 @@ def _show(stack: ExitStack, callbacks: Sequence[Listener], quiet: bool, pictures
     """Progress on stderr. A callback that raises is told of, and ends nothing."""
     from rich.console import Console
 
-    from tuneapp.engine import progress
+    from tuneapp.report import live
 
     console = Console(stderr=True)
 
@@ -281,7 +285,7 @@ def _show(stack: ExitStack, callbacks: Sequence[Listener], quiet: bool, pictures
 
         return call
 
-    watcher = stack.enter_context(progress.shown(console, quiet))
+    watcher = stack.enter_context(live.shown(console, quiet))
     return session.Show(
         watchers=[watcher],
         listeners=[guarded(callback) for callback in callbacks],

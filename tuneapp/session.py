@@ -139,7 +139,7 @@ def start(
 
     function: of a function's task. Where its name says that no file holds it, workers get it by value.
     """
-    from tuneapp.engine import machine
+    from tuneapp.backends import machine
 
     lookup(backend, {name: name for name in BACKENDS}, "backend")
     machine.check(request.resources)
@@ -158,11 +158,11 @@ def start(
 
 def _check_show(show: Show) -> None:
     """Raises UsageError for a logger or a dashboard that is not there."""
-    from tuneapp.engine import dashboard
+    from tuneapp.backends.ray import dashboard
 
     dashboard.wanted(show.dashboard)
     if show.loggers:
-        from tuneapp.engine import loggers
+        from tuneapp.backends.ray import loggers
 
         loggers.check(show.loggers)
 
@@ -185,14 +185,14 @@ def federate(
 
     eager: start its client actors before the first round, not when they pay.
     """
-    from tuneapp.engine import alone, machine
+    from tuneapp.backends import inline, machine
 
     machine.check(request.resources)
     task = tasks.build(request)
     _check_configs(request, task)
     run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), **task.facts})
     show.tell(f"run {run.path}")
-    study = alone.run(run, show.watchers, eager)
+    study = inline.run(run, show.watchers, eager)
     if study.closed:
         conclude(run, study)
     return study
@@ -315,18 +315,18 @@ def predict(name: str, runs_dir: Path, images: list[Path], top: int) -> list[dic
 
 
 def _carry_on(run: RunDirectory, show: Show, backend: str, function: bytes | None) -> Study:
-    from tuneapp import engine, report
-    from tuneapp.engine import local
-    from tuneapp.report.live import LiveTable
+    from tuneapp import report
+    from tuneapp.backends import processes, ray
+    from tuneapp.report.live_csv import LiveTable
 
     refresher, table = _Refresher(run, show.refresh), LiveTable(run.path / "trials.csv")
     watchers: list[Callable[[Study], None]] = [*show.watchers, refresher]
     listeners: list[Callable[[Study, Trial], None]] = [table, *show.listeners]
     try:
         if backend == "local":
-            study = local.run(run, watchers, listeners, function, show.tell)
+            study = processes.run(run, watchers, listeners, function, show.tell)
         else:
-            study = engine.run(run, watchers, show.loggers, show.dashboard, listeners, function, show.tell)
+            study = ray.run(run, watchers, show.loggers, show.dashboard, listeners, function, show.tell)
     finally:
         refresher.stop()
     if study.closed:

@@ -18,7 +18,7 @@ def doctor(
     from rich.console import Console
     from rich.markup import escape
 
-    from tuneapp.engine.doctor import examine
+    from tuneapp.backends.doctor import examine
 
     console = Console(highlight=False, soft_wrap=True)
     findings = []

@@ -221,9 +221,7 @@ def _values(texts: list[str], groups: list[tuple[str, ...]]) -> dict[str, list[A
                     f"--values must name its hyperparameter where several are varied, but got '{text}'."
                 )
             name, listed = groups[0][0], text
-        found[name] = [
-            files.parse_set(f"{name}={word}")[1] for word in listed.split(",") if word.strip()
-        ]
+        found[name] = [files.parse_set(f"{name}={word}")[1] for word in listed.split(",") if word.strip()]
     return found
 
 

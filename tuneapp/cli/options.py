@@ -53,11 +53,11 @@ def show(stack: ExitStack, quiet: bool, log: list[str] | None, dashboard: bool |
     """Progress on stderr until the stack closes."""
     from rich.console import Console
 
-    from tuneapp.engine import progress
+    from tuneapp.report import live
     from tuneapp.session import Show
 
     console = Console(stderr=True)
-    watcher = stack.enter_context(progress.shown(console, quiet))
+    watcher = stack.enter_context(live.shown(console, quiet))
     tell = (
         (lambda line: None) if quiet else (lambda line: console.print(line, highlight=False, soft_wrap=True))
     )

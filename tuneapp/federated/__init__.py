@@ -7,7 +7,7 @@
     clients.py     who takes part, on which batches
     engines.py     how a client's SGD is computed  ENGINES
     reduction.py   the sum over clients, bit for bit
-    pools.py       where clients train: here, or on Ray actors (tuneapp/engine/clients.py)
+    pools.py       where clients train: here, or on Ray actors (tuneapp/backends/ray/client_actors.py)
 
 Nothing is imported here: client actors load pools.py and what it needs, and that is not torch.
 """

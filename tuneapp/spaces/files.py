@@ -70,7 +70,7 @@ def load(name_or_path: str) -> SpaceFile:
 
 def shipped() -> dict[str, Path]:
     """Name -> file of the spaces that come with tuneapp."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     inside = package / "search_spaces"  # of an installed wheel
     folder = inside if inside.is_dir() else package.parent / "search_spaces"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

@@ -214,7 +214,7 @@ def _own_files(module: ModuleType, folder: Path) -> list[Path]:
         for file in dict.fromkeys(files)
         if file.is_relative_to(folder)
         and not any(file.is_relative_to(place) for place in installed)
-        and not file.is_relative_to(Path(__file__).parent)
+        and not file.is_relative_to(Path(__file__).parent.parent)
         and file.stat().st_size <= FROZEN_BYTES
     ]
     return own[:FROZEN_FILES]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tuneapp.engine import progress
+from tuneapp.report import live
 from tuneapp.settings import Metric, Request, SearchSettings
 from tuneapp.studies import RunDirectory, Study
 
@@ -37,7 +37,7 @@ def make(tmp_path: Path) -> RunDirectory:
 
 def text_of(study: Study, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(progress.live_table(study, seconds=90, over_at_start=0))
+    console.print(live.live_table(study, seconds=90, over_at_start=0))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -63,7 +63,7 @@ def test_a_narrow_terminal_keeps_numbers_and_cuts_the_config(run: RunDirectory) 
 
 def test_a_log_gets_one_line_for_each_trial_that_ends(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
-    with progress.shown(console) as watch:
+    with live.shown(console) as watch:
         run = make(tmp_path)
         watch(run.read())
         watch(run.read())
@@ -77,7 +77,7 @@ def test_a_log_gets_one_line_for_each_trial_that_ends(tmp_path: Path) -> None:
 
 def test_trials_that_a_resumed_study_brings_along_are_no_news(run: RunDirectory) -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
-    with progress.shown(console) as watch:
+    with live.shown(console) as watch:
         watch(run.read())
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""
@@ -85,7 +85,7 @@ def test_trials_that_a_resumed_study_brings_along_are_no_news(run: RunDirectory)
 
 def test_quiet_says_nothing(run: RunDirectory) -> None:
     console = Console(file=io.StringIO(), force_terminal=True)
-    with progress.shown(console, quiet=True) as watch:
+    with live.shown(console, quiet=True) as watch:
         watch(run.read())
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""
@@ -94,6 +94,6 @@ def test_quiet_says_nothing(run: RunDirectory) -> None:
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=40))
 def test_a_sparkline_has_a_bar_for_each_of_the_last_finite_values(values: list[float]) -> None:
     finite = [value for value in values if abs(value) != float("inf") and value == value]
-    line = progress.sparkline(values)
-    assert len(line) == min(len(finite), progress.CURVE)
-    assert set(line) <= set(progress.BARS)
+    line = live.sparkline(values)
+    assert len(line) == min(len(finite), live.CURVE)
+    assert set(line) <= set(live.BARS)

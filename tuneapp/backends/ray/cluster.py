@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import ray
 
-from tuneapp.engine import dashboard as dashboards
-from tuneapp.engine.machine import check, refuse_unless_served
+from tuneapp.backends.machine import check, refuse_unless_served
+from tuneapp.backends.ray import dashboard as dashboards
 from tuneapp.errors import TuneappError, first_line
 from tuneapp.settings import Resources
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tuneapp import objective, tasks
-from tuneapp.engine import checkpoints
-from tuneapp.engine.output import Output, last_words, path_of
+from tuneapp.backends import checkpoints
+from tuneapp.backends.output import Output, last_words, path_of
 from tuneapp.errors import TuneappError
 from tuneapp.objective import Context, Diverged, iterate
 from tuneapp.settings import Config, Metrics, Request

@@ -23,7 +23,7 @@ TIMED = ("seconds", "client_updates_per_second", "actor_restarts")
 
 
 def make_pool(actors):
-    from tuneapp.engine.clients import RayPool
+    from tuneapp.backends.ray.client_actors import RayPool
 
     return RayPool(actors, cpus=0.1)
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tuneapp.engine import environment  # noqa: F401 - before anything imports ray
+from tuneapp.backends.ray import environment  # noqa: F401 - before anything imports ray
 
 if TYPE_CHECKING:
-    from tuneapp.engine.record import Listener, Watcher
+    from tuneapp.backends.record import Listener, Watcher
     from tuneapp.studies import RunDirectory, Study
 
 
@@ -20,6 +20,6 @@ def run(
     tell: Callable[[str], None] = lambda line: None,
 ) -> "Study":
     """See tuner.run. Ray Tune is imported by who needs it: its 2 seconds are half of a short federation's."""
-    from tuneapp.engine import tuner
+    from tuneapp.backends.ray import tuner
 
     return tuner.run(run_directory, watchers, loggers, dashboard, listeners, function, tell)

@@ -17,8 +17,8 @@ from typing import Any
 import cloudpickle
 from joblib.externals.loky import ProcessPoolExecutor
 
-from tuneapp.engine import machine
-from tuneapp.engine.record import (
+from tuneapp.backends import machine
+from tuneapp.backends.record import (
     Listener,
     Record,
     Watcher,
@@ -27,7 +27,7 @@ from tuneapp.engine.record import (
     search_of,
     tell_of_idle_workers,
 )
-from tuneapp.engine.runner import DETAILS, ENDED, ITERATION, Runner, Step
+from tuneapp.backends.runner import DETAILS, ENDED, ITERATION, Runner, Step
 from tuneapp.errors import UsageError, first_line
 from tuneapp.settings import Config, Request
 from tuneapp.studies import RunDirectory, State, Study, Trial
@@ -173,7 +173,7 @@ class _Scheduler:
     """
 
     def __init__(self, study: Study) -> None:
-        from tuneapp.engine import schedulers  # imports Ray, which plain functions do without
+        from tuneapp.backends.ray import schedulers  # imports Ray, which plain functions do without
 
         self.known = schedulers.Known
         self.rule = schedulers.build(study.request, study)

@@ -6,8 +6,8 @@ from typing import Any
 import cloudpickle
 from ray import tune
 
-from tuneapp.engine import clients
-from tuneapp.engine.runner import Runner
+from tuneapp.backends.ray import client_actors
+from tuneapp.backends.runner import Runner
 from tuneapp.settings import Request
 from tuneapp.tasks import functions
 
@@ -27,7 +27,7 @@ class TrialActor(tune.Trainable):
         if known.resources.address is not None:  # Ray has put a copy of the user's folder here
             known = functions.moved(known, Path.cwd())
         passed = None if function is None else cloudpickle.loads(function)
-        self.runner = Runner(known, Path(run), passed, clients.pool_of(known.resources))
+        self.runner = Runner(known, Path(run), passed, client_actors.pool_of(known.resources))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

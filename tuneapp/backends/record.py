@@ -3,8 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from tuneapp.engine import checkpoints, output
-from tuneapp.engine.runner import CHECKPOINT, DETAILS, ENDED, ITERATION, METRICS, REASON, Step, explain_death
+from tuneapp.backends import checkpoints, output
+from tuneapp.backends.runner import (
+    CHECKPOINT,
+    DETAILS,
+    ENDED,
+    ITERATION,
+    METRICS,
+    REASON,
+    Step,
+    explain_death,
+)
 from tuneapp.search import Search, make_search
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import RunDirectory, State, Study, Trial

@@ -12,12 +12,13 @@ from dataclasses import replace
 from ray import tune
 from ray.tune.callback import Callback
 
-from tuneapp.engine import checkpoints, clients, cluster, machine, schedulers
-from tuneapp.engine.loggers import build as build_loggers
-from tuneapp.engine.record import Listener, Record, Watcher, close, plan, search_of, tell_of_idle_workers
-from tuneapp.engine.recorder import Recorder
-from tuneapp.engine.searcher import AskTell
-from tuneapp.engine.trainable import TrialActor
+from tuneapp.backends import checkpoints, machine
+from tuneapp.backends.ray import client_actors, cluster, schedulers
+from tuneapp.backends.ray.loggers import build as build_loggers
+from tuneapp.backends.ray.recorder import Recorder
+from tuneapp.backends.ray.searcher import AskTell
+from tuneapp.backends.ray.trainable import TrialActor
+from tuneapp.backends.record import Listener, Record, Watcher, close, plan, search_of, tell_of_idle_workers
 from tuneapp.errors import TuneappError, first_line
 from tuneapp.studies import RunDirectory, State, Study
 
@@ -96,7 +97,7 @@ def _fit(
         tune.with_parameters(
             TrialActor, request=request.to_json(), run=str(run_directory.path), function=function
         ),
-        tune.PlacementGroupFactory(clients.bundles(request.resources)),
+        tune.PlacementGroupFactory(client_actors.bundles(request.resources)),
     )
     life = sum(1 for _ in run_directory.path.glob("ray/life-*")) + 1
     tuner = tune.Tuner(

@@ -13,7 +13,7 @@ import psutil
 import ray
 
 from tuneapp import data
-from tuneapp.engine import cluster, dashboard
+from tuneapp.backends.ray import cluster, dashboard
 from tuneapp.errors import TuneappError, first_line
 from tuneapp.settings import Resources
 from tuneapp.studies import provenance
@@ -170,7 +170,7 @@ def _ray(address: str | None) -> Finding:
 
 
 def _extras() -> Finding:
-    from tuneapp.engine import loggers  # brings Ray Tune, which takes seconds
+    from tuneapp.backends.ray import loggers  # brings Ray Tune, which takes seconds
 
     extras = {
         "dashboard": dashboard.wanted(None),

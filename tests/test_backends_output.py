@@ -9,7 +9,7 @@ LINES = 20_000
 PROGRAM = f"""
 import sys
 from pathlib import Path
-from tuneapp.engine import output
+from tuneapp.backends import output
 
 output.WATCH, output.LIMIT, output.HEAD, output.TAIL = 0, 4_000, 1_000, 1_000
 kept = output.Output(Path(sys.argv[1]))

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from tuneapp.engine.record import Record, Watcher, close, search_of
-from tuneapp.engine.runner import Runner
+from tuneapp.backends.record import Record, Watcher, close, search_of
+from tuneapp.backends.runner import Runner
 from tuneapp.federated.clients import Federation, Orders
 from tuneapp.federated.engines import Images
 from tuneapp.federated.partitions import Labels
@@ -54,10 +54,10 @@ def _pool(request: Request, eager: bool) -> Iterator[ClientPool | None]:
     if not resources.actors:
         yield None
     elif eager:
-        from tuneapp.engine import clients, cluster
+        from tuneapp.backends.ray import client_actors, cluster
 
         with cluster.connected(resources):
-            pool = clients.pool_of(resources)
+            pool = client_actors.pool_of(resources)
             assert pool is not None
             yield pool
             pool.close()
@@ -108,10 +108,10 @@ class RelayPool:
 
     def _start(self) -> None:
         """Holds Ray open until the pool is closed."""
-        from tuneapp.engine import clients, cluster
+        from tuneapp.backends.ray import client_actors, cluster
 
         with cluster.connected(self.resources):
-            pool = clients.pool_of(self.resources)
+            pool = client_actors.pool_of(self.resources)
             assert pool is not None
             pool.host(*self.hosted)
             pool.wait()

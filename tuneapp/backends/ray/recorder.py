@@ -4,8 +4,8 @@ from typing import Any
 
 from ray.tune import Callback
 
-from tuneapp.engine.record import Record
-from tuneapp.engine.runner import ENDED
+from tuneapp.backends.record import Record
+from tuneapp.backends.runner import ENDED
 from tuneapp.studies import State, Trial
 
 

@@ -1,0 +1,38 @@
+"""The results table of a study that is still running: trials.csv grows by a row as each trial ends."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tuneapp.report.tables import trials_frame
+from tuneapp.studies import Study, Trial
+
+PAUSE = 1.0  # seconds between two writes: a thousand short trials are written in a few
+
+
+class LiveTable:
+    """Called after the end of each trial. Rows come in that order; the table that `write` leaves at the end
+    of the run has them in the order of asking."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns: list[str] = []
+        self.waiting: list[Trial] = []
+        self.written = float("-inf")
+
+    def __call__(self, study: Study, trial: Trial) -> None:
+        self.waiting.append(trial)
+        if time.monotonic() - self.written < PAUSE:
+            return
+        if not self.columns:  # a resumed study brings trials along
+            self.waiting = [one for one in study.trials if one.over]
+        frame = trials_frame(replace(study, trials=self.waiting))
+        if not self.columns or set(frame.columns) - set(
+            self.columns
+        ):  # a hyperparameter seen for the first time
+            frame = trials_frame(replace(study, trials=[one for one in study.trials if one.over]))
+            self.columns = list(frame.columns)
+            frame.to_csv(self.path, index=False)
+        else:
+            frame.reindex(columns=self.columns).to_csv(self.path, mode="a", header=False, index=False)
+        self.waiting, self.written = [], time.monotonic()
