@@ -43,7 +43,7 @@ from problems import CACHE, EPOCHS, LCBENCH_SPACE, Config, Surrogate
 from search_quality import ENVIRONMENTS, SPREAD, Ours, Served, interval, read, start_peer
 from threadpoolctl import threadpool_limits
 
-from tuneapp.replay import Rungs, curves_of_folder
+from tuneapp.analysis.replay import Rungs, curves_of_folder
 from tuneapp.search import make_search
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace

@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from tuneapp.analysis.effects.curves import import_curves
 from tuneapp.cli import app
-from tuneapp.effects import Asked, Plan, Section, combinations, key, make_plan
-from tuneapp.effects.curves import import_curves
 from tuneapp.errors import UnknownName, UsageError
 from tuneapp.report import effects as told
 from tuneapp.search import make_search
+from tuneapp.search.plan import Plan, combinations, make_plan
 from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
+from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace, files
+from tuneapp.spaces.section import Asked, Section
 from tuneapp.studies import State, Study, Trial
 
 SPACE = SearchSpace(

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tuneapp import effects
 from tuneapp.backends import ray
-from tuneapp.effects import Asked, make_plan
 from tuneapp.report import effects as told
+from tuneapp.search.plan import make_plan
 from tuneapp.spaces import SearchSpace
+from tuneapp.spaces.section import Asked
 from tuneapp.studies import RunDirectory, State
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
@@ -49,7 +49,7 @@ def test_every_cell_runs_to_its_end_with_every_seed(make_run: MakeRun) -> None:
 
 def test_an_interrupted_plan_goes_on_with_the_cells_that_are_left(make_run: MakeRun) -> None:
     run = cells(make_run)
-    plan = effects.plan_of(run.read().request)
+    plan = plans.plan_of(run.read().request)
     assert plan is not None
     for number, config in enumerate(plan.configs):  # as a driver left it that was killed in its third trial
         run.append("asked", trial=number, config=config, origin="cell", seed=7)

@@ -10,7 +10,7 @@ import pytest
 from test_report import add_trial, new_run
 
 from tuneapp import report
-from tuneapp.effects.curves import import_curves
+from tuneapp.analysis.effects.curves import import_curves
 from tuneapp.report import page
 from tuneapp.settings import Metric, Request
 from tuneapp.studies import RunDirectory

@@ -10,9 +10,9 @@ import typer
 from tuneapp.cli import options
 
 if TYPE_CHECKING:
-    from tuneapp.effects import Asked, Section
     from tuneapp.session import Subject
     from tuneapp.spaces.files import SpaceFile
+    from tuneapp.spaces.section import Asked, Section
 
 CROSS = ("x", "×", "*")  # between two hyperparameters that are varied together
 
@@ -79,16 +79,17 @@ def effects(
     as_json: options.Json = False,
 ) -> None:
     """Vary one hyperparameter at a time, on several seeds: curves, tables, differences, a diagnosis."""
-    from tuneapp import effects as plans
     from tuneapp import session
+    from tuneapp.search import plan as plans
     from tuneapp.spaces import files
+    from tuneapp.spaces.section import Section
 
     if from_csv is not None:
         _judge_curves(from_csv, space or task or None, runs_dir, name, as_json)
         return
     subject = _subject(task, space, data_dir)
     task, file = subject.task, subject.file
-    section = plans.Section.read(file.effects or {})
+    section = Section.read(file.effects or {})
     searched = file.space
     changes = dict(map(files.parse_set, set_ or [])) | ({} if model is None else {"model": model})
     for changed, value in changes.items():
@@ -140,7 +141,7 @@ def effects(
 
 def _judge_curves(folder: Path, space: str | None, runs_dir: Path, name: str | None, as_json: bool) -> None:
     from tuneapp import report
-    from tuneapp.effects.curves import import_curves
+    from tuneapp.analysis.effects.curves import import_curves
     from tuneapp.spaces import files
 
     run = import_curves(folder, files.load(space) if space else None, runs_dir, name, sys.argv[1:])
@@ -168,8 +169,8 @@ def _subject(task: str, space: str | None, data_dir: Path | None) -> "Subject":
 
 def _tables(names: list[str], values: list[str], section: "Section") -> "list[Asked]":
     """What the command line asks for; the study's own tables where it names nothing, or those it names."""
-    from tuneapp.effects import Asked
     from tuneapp.errors import UsageError
+    from tuneapp.spaces.section import Asked
 
     groups = _groups(names)
     given = _values(values, groups)

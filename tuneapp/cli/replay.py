@@ -32,7 +32,7 @@ def replay(
     from rich.console import Console
     from rich.table import Table
 
-    from tuneapp import replay as replays
+    from tuneapp.analysis import replay as replays
     from tuneapp.errors import UsageError
     from tuneapp.settings import Metric
     from tuneapp.studies import find_run

@@ -8,13 +8,14 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from tuneapp.effects import key, runs_of
+from tuneapp.analysis.diagnosis import paired
 from tuneapp.errors import UsageError
 from tuneapp.report.axes import number, text
-from tuneapp.report.diagnosis import paired
 from tuneapp.report.style import SERIES, brief, dress, metric_label, new_figure
 from tuneapp.report.tables import duration, table
+from tuneapp.search.plan import runs_of
 from tuneapp.settings import Config
+from tuneapp.settings import config_key as key
 from tuneapp.studies import Study, Trial
 
 SHARES = (0.25, 0.5, 1.0)  # of the smallest run's budget, where runs are compared

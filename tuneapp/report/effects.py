@@ -14,14 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tuneapp.effects import Cell, Claim, Plan, Table, combinations, groups, key, plan_of, runs_of, winner
-from tuneapp.report import diagnosis
+from tuneapp.analysis import diagnosis
+from tuneapp.analysis.diagnosis import Difference, Finding, Run, paired
 from tuneapp.report.axes import Array, text
-from tuneapp.report.diagnosis import Difference, Finding, Run, paired
 from tuneapp.report.style import SERIES, dress, metric_label, new_figure, norm_for, value_limits, value_map
 from tuneapp.report.tables import table as plain_table
+from tuneapp.search.plan import Cell, Plan, Table, combinations, groups, plan_of, runs_of, winner
 from tuneapp.settings import Config
+from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace
+from tuneapp.spaces.section import Claim
 from tuneapp.studies import State, Study, Trial
 
 LOSSES = (("train_loss", "val_loss"), ("train_accuracy", "val_accuracy"))  # panels as the studies draw them

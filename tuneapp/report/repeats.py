@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from tuneapp.effects import key
 from tuneapp.report.effects import is_effects, spread
 from tuneapp.report.tables import config_in_words, table, varied_names
+from tuneapp.settings import config_key as key
 from tuneapp.studies import State, Study, Trial
 
 SHOWN = 5

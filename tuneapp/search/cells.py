@@ -1,9 +1,9 @@
 """One hyperparameter at a time: the cells of a plan, every one on every seed."""
 
-from tuneapp import effects
 from tuneapp.errors import UsageError
+from tuneapp.search import plan as plans
 from tuneapp.search.base import Problem, Proposal
-from tuneapp.settings import Config
+from tuneapp.settings import Config, config_key
 from tuneapp.studies import Trial
 
 
@@ -17,7 +17,7 @@ class Cells:
         if problem.settings.plan is None:
             raise UsageError("The search `cells` runs the plan of `tuneapp effects`; use that command.")
         self._problem = problem
-        self._plan = effects.Plan.from_json(problem.settings.plan)
+        self._plan = plans.Plan.from_json(problem.settings.plan)
         self._planned = [(config, seed) for seed in self._plan.seeds for config in self._plan.configs]
         self._trials: dict[int, Trial] = {}
 
@@ -50,7 +50,7 @@ class Cells:
         trials = [self._trials[number] for number in range(len(self._planned))]
         if not all(trial.over for trial in trials):
             return None
-        run = {effects.key(config) for config in self._plan.configs}
-        found = effects.combinations(self._plan, self._problem.space, trials, self._problem.metric)
-        new = [config for config in found if effects.key(config) not in run]
+        run = {config_key(config) for config in self._plan.configs}
+        found = plans.combinations(self._plan, self._problem.space, trials, self._problem.metric)
+        new = [config for config in found if config_key(config) not in run]
         return [(config, seed) for seed in self._plan.seeds for config in new]

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import yaml
 
-from tuneapp.effects import Section
 from tuneapp.errors import UsageError, lookup, nearest
 from tuneapp.settings import Metric, Resources, SchedulerSettings, SearchSettings
 from tuneapp.spaces import (
@@ -25,6 +24,7 @@ from tuneapp.spaces import (
 )
 from tuneapp.spaces.base import finite, known_keys, whole
 from tuneapp.spaces.ranges import Number
+from tuneapp.spaces.section import Section
 
 VERSION = 1
 SECTIONS = {"search": SearchSettings, "scheduler": SchedulerSettings, "resources": Resources}

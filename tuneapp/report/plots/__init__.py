@@ -10,9 +10,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from tuneapp.effects import plan_of
 from tuneapp.report.plots.course import best_so_far, curves, pareto, results, timeline
 from tuneapp.report.plots.space import contour, dependence, importances, pair_map, parallel
+from tuneapp.search.plan import plan_of
 from tuneapp.studies import Study
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from tuneapp.analysis.replay import Curve, Rungs, curves_of_folder, curves_of_study, incumbent, what_if
 from tuneapp.errors import UsageError
-from tuneapp.replay import Curve, Rungs, curves_of_folder, curves_of_study, incumbent, what_if
 from tuneapp.settings import Metric, Request
 from tuneapp.studies import State, Study, Trial
 

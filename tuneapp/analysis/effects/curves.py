@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneapp.effects.plan import Asked, Cell, Plan, Section, Table, make_plan
 from tuneapp.errors import UsageError
+from tuneapp.search.plan import Cell, Plan, Table, make_plan
 from tuneapp.settings import Config, Metric, Metrics, Request, SchedulerSettings, SearchSettings
 from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile
+from tuneapp.spaces.section import Asked, Section
 from tuneapp.studies import RunDirectory, State
 
 # Words of file names that stand for a value by themselves; a word before a number is a name.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneapp.report.diagnosis import RULES, Run, diagnose, differences, paired, ranked, verdict
+from tuneapp.analysis.diagnosis import RULES, Run, diagnose, differences, paired, ranked, verdict
 from tuneapp.settings import Metric
 
 ACCURACY = Metric("val_accuracy")
