@@ -6,6 +6,7 @@ import pytest
 
 from tuneapp.backends import ray
 from tuneapp.report import effects as told
+from tuneapp.search import plan as plans
 from tuneapp.search.plan import make_plan
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.section import Asked

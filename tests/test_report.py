@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tuneapp import report
+from tuneapp.analysis.axes import Axis, axes, axis
 from tuneapp.errors import UnknownName, UsageError
 from tuneapp.report import repeats, style, surrogate, tables, views
-from tuneapp.report.axes import Axis, axes, axis
 from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
 

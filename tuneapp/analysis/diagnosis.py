@@ -13,7 +13,7 @@ from statistics import fmean, median, stdev, variance
 import numpy as np
 from scipy import stats
 
-from tuneapp.report.axes import Array, number
+from tuneapp.analysis.axes import Array, number
 from tuneapp.settings import Metric
 
 Curve = Sequence[tuple[int, float]]  # (iteration, value), in order

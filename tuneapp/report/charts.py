@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tuneapp.analysis.axes import MISSING, Axis, text, units
+from tuneapp.analysis.axes import axes as axes_of
 from tuneapp.report import surrogate, views
-from tuneapp.report.axes import MISSING, Axis, text, units
-from tuneapp.report.axes import axes as axes_of
 from tuneapp.report.effects import ASIDE, Effects, Section, mean_curve
 from tuneapp.report.style import origin_group, value_limits, wants_log
 from tuneapp.report.tables import last_moment, leaders

@@ -8,9 +8,9 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
+from tuneapp.analysis.axes import number, text
 from tuneapp.analysis.diagnosis import paired
 from tuneapp.errors import UsageError
-from tuneapp.report.axes import number, text
 from tuneapp.report.style import SERIES, brief, dress, metric_label, new_figure
 from tuneapp.report.tables import duration, table
 from tuneapp.search.plan import runs_of

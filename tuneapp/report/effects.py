@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tuneapp.analysis import diagnosis
+from tuneapp.analysis.axes import Array, text
 from tuneapp.analysis.diagnosis import Difference, Finding, Run, paired
-from tuneapp.report.axes import Array, text
 from tuneapp.report.style import SERIES, dress, metric_label, new_figure, norm_for, value_limits, value_map
 from tuneapp.report.tables import table as plain_table
 from tuneapp.search.plan import Cell, Plan, Table, combinations, groups, plan_of, runs_of, winner

@@ -1,7 +1,7 @@
 """What a running study shows: one live table in a terminal, a plain line an ended trial elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, Group
@@ -10,9 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuneapp.backends.record import Watcher
 from tuneapp.studies import State, Study, Trial
 
+Watcher = Callable[[Study], None]
 BARS = "▁▂▃▄▅▆▇█"
 SHOWN = 6  # curves in the live table
 CURVE = 16  # iterations that a sparkline shows

@@ -14,8 +14,8 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from tuneapp.analysis import diagnosis
+from tuneapp.analysis.axes import number, text
 from tuneapp.report import story
-from tuneapp.report.axes import number, text
 from tuneapp.report.charts import chart_data, panels_of
 from tuneapp.report.effects import Effects, findings_of, is_effects, table_of
 from tuneapp.report.repeats import repeated

@@ -3,8 +3,8 @@
 import statistics
 from collections import Counter
 
+from tuneapp.analysis.axes import number
 from tuneapp.report import views
-from tuneapp.report.axes import number
 from tuneapp.report.style import origin_group
 from tuneapp.report.tables import counts_in_words, duration, one_line, wall_seconds
 from tuneapp.studies import RunDirectory, State, Study

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from tuneapp.report.axes import Array, Axis
+from tuneapp.analysis.axes import Array, Axis
 from tuneapp.studies import State, Study
 
 # Okabe and Ito (2008): eight colours that colour-blind readers tell apart.

@@ -18,8 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from tuneapp.report.axes import Array, Axis, text, units
-from tuneapp.report.axes import axes as axes_of
+from tuneapp.analysis.axes import Array, Axis, text, units
+from tuneapp.analysis.axes import axes as axes_of
 from tuneapp.studies import State, Study, Trial
 
 BOOTSTRAPS = 24  # refits of the forest: enough for a 10 to 90 % interval

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tuneapp.report.axes import number, text
+from tuneapp.analysis.axes import number, text
 from tuneapp.studies import State, Study, Trial
 
 STATE_WORDS = {

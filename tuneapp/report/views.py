@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from tuneapp.report.axes import Array
+from tuneapp.analysis.axes import Array
 from tuneapp.report.style import origin_group
 from tuneapp.report.tables import last_moment
 from tuneapp.settings import Metric

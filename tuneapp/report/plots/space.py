@@ -11,10 +11,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from tuneapp.analysis.axes import Array, Axis, axis, places, units
+from tuneapp.analysis.axes import axes as axes_of
 from tuneapp.errors import UsageError
 from tuneapp.report import surrogate
-from tuneapp.report.axes import Array, Axis, axis, places, units
-from tuneapp.report.axes import axes as axes_of
 from tuneapp.report.style import (
     BLUE,
     GREY,
