@@ -18,11 +18,16 @@ class Context:
     seed: int = 0  # every draw of the trial comes from it
     device: str = "cpu"  # as torch names it
     threads: int = 1  # of torch and BLAS
-    max_iterations: int = 1  # epochs or rounds, where nobody stops the trial
+    max_iterations: int | None = None  # epochs or rounds, where nobody stops the trial; None: no limit
     checkpoint: Path | None = None  # a folder that an earlier life of this trial wrote; go on from there
     folder: Path | None = None  # what lies here at a yield becomes the trial's checkpoint; None: keep nothing
     timeout: float | None = None  # seconds that the trial may take; it is ended soon after
     pool: Any = None  # where a federation's clients train (a federated ClientPool); None: in this process
+
+    def iterations(self, own: int | None, usual: int) -> int:
+        """How many to run: the config's own number, at most `max_iterations`; `usual` if both are None."""
+        named = [number for number in (own, self.max_iterations) if number is not None]
+        return min(named, default=usual)
 
     @classmethod
     def of(cls, request: Request, seed: int, **rest: Any) -> "Context":

@@ -21,10 +21,13 @@ class Metric:
 
     name: str
     mode: Literal["max", "min"] = "max"
+    at: Literal["last", "best"] = "last"  # the iteration that counts of a trial's
 
     def __post_init__(self) -> None:
         if self.mode not in ("max", "min"):
             raise UsageError(f"A metric's mode must be max or min, but got '{self.mode}' for '{self.name}'.")
+        if self.at not in ("last", "best"):
+            raise UsageError(f"A metric counts at last or best, but got '{self.at}' for '{self.name}'.")
 
     def score(self, value: float) -> float:
         """Higher is better, whatever the mode."""
@@ -67,19 +70,22 @@ class SearchSettings:
 @dataclass(frozen=True)
 class SchedulerSettings:
     type: str = "asha"  # one of STOPPING
-    max_iterations: int = 30  # epochs or rounds of a trial that is never stopped
-    grace: int | None = None  # iterations before the first cut; None: a tenth of max_iterations
+    max_iterations: int | None = None  # epochs or rounds of a trial that is never stopped; None: no limit
+    grace: int | None = None  # iterations before the first cut; None: a tenth of max_iterations, or 1
     reduction: int = 3  # one in so many goes on at each rung
 
     def __post_init__(self) -> None:
         lookup(self.type, {name: name for name in STOPPING}, "scheduler")
-        at_least("max_iterations", self.max_iterations, 1)
+        if self.max_iterations is not None:
+            at_least("max_iterations", self.max_iterations, 1)
         at_least("reduction", self.reduction, 2)
         if self.grace is not None:
             at_least("grace", self.grace, 1)
 
     @property
     def grace_iterations(self) -> int:
+        if self.max_iterations is None:
+            return self.grace or 1
         chosen = math.ceil(self.max_iterations / 10) if self.grace is None else self.grace
         return max(1, min(chosen, self.max_iterations))
 

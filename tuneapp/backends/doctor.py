@@ -4,13 +4,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-import ray
 
 from tuneapp import data
 from tuneapp.backends.ray import cluster, dashboard
@@ -152,15 +151,14 @@ def _ray(address: str | None) -> Finding:
     began = time.perf_counter()
     try:
         with cluster.connected(Resources(address=address)) as have:
-            answer: Callable[[], Any] = ray.remote(lambda: os.getpid()).remote
-            ray.get(answer(), timeout=60)
+            cluster.await_a_worker()
             seconds = time.perf_counter() - began
             what = "starts" if address is None else f"{address} is joined"
             return Finding(
                 "Ray",
                 f"{what} and a worker answers in {seconds:.1f} s; {have['CPU']:g} CPUs, {have['GPU']:g} GPUs",
             )
-    except (TuneappError, ray.exceptions.RayError, OSError) as error:
+    except (TuneappError, OSError) as error:
         return Finding(
             "Ray",
             f"does not serve: {first_line(error)}",

@@ -62,7 +62,7 @@ def _pool(request: Request, eager: bool) -> Iterator[ClientPool | None]:
             yield pool
             pool.close()
     else:
-        relay = RelayPool(resources, request.scheduler.max_iterations)
+        relay = RelayPool(resources, request.scheduler.max_iterations or 1)
         try:
             yield relay
         finally:

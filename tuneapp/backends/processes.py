@@ -4,6 +4,7 @@ The same search, schedulers, record and runner as with Ray. A slot is a pool of 
 that is stopped, dies or hangs concerns nobody else, and its next iteration is asked for where it is.
 """
 
+import math
 import os
 import re
 import socket
@@ -146,7 +147,7 @@ class _Driver:
                 self.told += 1
                 self.tell(f"trial {trial.number} failed:\n{step[DETAILS].rstrip()}")
             return False
-        if trial.iterations >= self.study.request.scheduler.max_iterations:
+        if trial.iterations >= (self.study.request.scheduler.max_iterations or math.inf):
             self.record.end(trial, State.FINISHED)
             return False
         if self.scheduler and step[ITERATION] > known and self.scheduler.stops(trial):

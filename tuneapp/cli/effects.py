@@ -242,7 +242,7 @@ def _scaled(
 
     if scale is not None and not 0 < scale <= 1:
         raise UsageError(f"`--scale` must be above 0 and at most 1, but got {scale}.")
-    whole_epochs = SchedulerSettings(**file.scheduler).max_iterations
+    whole_epochs = SchedulerSettings(**file.scheduler).max_iterations or 1
     epochs = max_epochs or max(1, round(whole_epochs * (scale or 1)))
     notes = [f"{epochs} of {whole_epochs} epochs"] if epochs < whole_epochs else []
     if task not in data.names(data_dir):

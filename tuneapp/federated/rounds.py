@@ -29,6 +29,7 @@ from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
 from tuneapp.training.exported import CONFIG_FILE, WEIGHTS_FILE
 
+ROUNDS = 32  # where neither the config nor the study names a number
 VAL_EXAMPLES = 1000  # evaluating all 10,000 test pictures each round would cost more than training 8 clients
 MOST_VAL_SHARE = 0.1  # of the training set
 ALONE = {"clients": 1, "partition": "shared"}  # where weights are only looked at: nothing is dealt
@@ -122,7 +123,7 @@ def rounds(
         config, context, images, val_examples=val_examples, split_seed=split_seed, engine=engine, dtype=dtype
     )
     settings, federation = setup.settings, setup.federation
-    last = min(settings.rounds or context.max_iterations, context.max_iterations)
+    last = context.iterations(settings.rounds, ROUNDS)
     fingerprint = _fingerprint(settings, federation, images, val_examples, eval_every, per_client, split_seed)
     now = Checkpoint(0, setup.state, {}, {}, fingerprint)
     if context.checkpoint is not None:

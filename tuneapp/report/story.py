@@ -95,7 +95,7 @@ def _comparison(study: Study) -> list[str]:
 def _cost(study: Study) -> list[str]:
     told = []
     stopped = [t for t in study.trials if t.state is State.STOPPED]
-    most = study.request.scheduler.max_iterations
+    most = study.request.scheduler.max_iterations or max(t.iterations for t in study.trials)
     if stopped and most > 1:
         spent = sum(t.iterations for t in study.trials)
         whole = sum(most if t.state is State.STOPPED else t.iterations for t in study.trials)

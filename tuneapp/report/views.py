@@ -80,7 +80,8 @@ def rungs(study: Study) -> list[int]:
     settings = study.request.scheduler
     found = []
     rung = settings.grace_iterations
-    while settings.type == "asha" and rung < settings.max_iterations:
+    most = settings.max_iterations or max((trial.iterations for trial in study.trials), default=0)
+    while settings.type == "asha" and rung < most:
         found.append(rung)
         rung *= settings.reduction
     return found

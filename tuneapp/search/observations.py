@@ -39,13 +39,14 @@ def observe(trials: list[Trial], problem: Problem) -> Observations:
     rows: list[tuple[float, float, float]] = []
     alike = by_config(trials, problem.space, metric)
     spread = noise(alike)
+    longest = max((trial.iterations for trial in trials), default=1)  # where nobody names a limit
     for config in alike:
         if config.scores:
             variance = spread**2 / len(config.scores) if spread is not None else 0.0
             rows.append((config.mean, 1.0, variance))
             configs.append(config.config)
         for trial in config.trials:
-            seen = [] if scheduler.type == "none" else _on_the_way(trial, problem)
+            seen = [] if scheduler.type == "none" else _on_the_way(trial, problem, longest)
             if trial.state in (State.DIVERGED, State.FAILED):
                 seen = [(math.nan, 1.0)]
             rows += [(score, budget, 0.0) for score, budget in seen]
@@ -54,10 +55,10 @@ def observe(trials: list[Trial], problem: Problem) -> Observations:
     return Observations(configs, scores, budgets, variances)
 
 
-def _on_the_way(trial: Trial, problem: Problem) -> list[tuple[float, float]]:
+def _on_the_way(trial: Trial, problem: Problem, longest: int) -> list[tuple[float, float]]:
     """(score, budget) at the rungs before a full trial, and where the trial was stopped."""
-    rungs = _rungs(problem.scheduler)
-    most = problem.scheduler.max_iterations
+    most = problem.scheduler.max_iterations or longest
+    rungs = _rungs(problem.scheduler, most)
     return [
         (problem.metric.score(value), math.log(iteration) / math.log(most))
         for iteration, value in trial.curve(problem.metric.name)
@@ -67,9 +68,9 @@ def _on_the_way(trial: Trial, problem: Problem) -> list[tuple[float, float]]:
     ]
 
 
-def _rungs(scheduler: SchedulerSettings) -> set[int]:
+def _rungs(scheduler: SchedulerSettings, most: int) -> set[int]:
     rungs, rung = set(), scheduler.grace_iterations
-    while rung < scheduler.max_iterations:
+    while rung < most:
         rungs.add(rung)
         rung *= scheduler.reduction
     return rungs

@@ -26,6 +26,7 @@ from tuneapp.training.config import AUGMENTATIONS, TrainConfig, split_config
 from tuneapp.training.optimizers import OPTIMIZERS, Optimizer
 from tuneapp.training.schedules import learning_rate
 
+EPOCHS = 30  # where neither the config nor the study names a number
 STEPS_BETWEEN_CHECKS = 20  # of the loss: reading it makes a GPU wait
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -51,7 +52,7 @@ def train(
     """
     torch.set_num_threads(context.threads)
     settings, hyperparameters = split_config(config)
-    epochs = min(settings.epochs or context.max_iterations, context.max_iterations)
+    epochs = context.iterations(settings.epochs, EPOCHS)
     device = torch.device(context.device)
     dtype = resolve_precision(precision, device)
     train_rows, val_rows = _split(images, examples, val_share, split_seed)

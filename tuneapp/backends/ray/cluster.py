@@ -1,7 +1,9 @@
 """Ray itself: started quietly on this machine, or joined; what it can serve is checked before a run."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -40,6 +42,15 @@ def connected(
     finally:
         if started_here:
             ray.shutdown()
+
+
+def await_a_worker(seconds: float = 60) -> None:
+    """Returns once a worker of the running Ray has answered; raises TuneappError where none does."""
+    task: Any = ray.remote(os.getpid)
+    try:
+        ray.get(task.remote(), timeout=seconds)
+    except ray.exceptions.RayError as error:
+        raise TuneappError(f"A worker of Ray must answer, but none does: {first_line(error)}") from error
 
 
 def _start(resources: Resources, dashboard: bool, code: str | None) -> str:

@@ -1,5 +1,6 @@
 """Ray's view of our record: a callback that hands on what its loop says."""
 
+import math
 from typing import Any
 
 from ray.tune import Callback
@@ -29,7 +30,7 @@ class Recorder(Callback):
         known, study = self._trial(trial), self.record.study
         self.record.take(known, result, f"{result['hostname']}:{result['pid']}")
         if result["done"] and ENDED not in result:
-            if known.iterations >= study.request.scheduler.max_iterations:
+            if known.iterations >= (study.request.scheduler.max_iterations or math.inf):
                 self.record.end(known, State.FINISHED)
             else:
                 value = result[study.metric.name]

@@ -18,6 +18,7 @@ from tuneapp.settings import Metric, Request, SchedulerSettings
 from tuneapp.studies import Study
 
 ITERATION = "iteration"
+UNLIMITED = 10**6  # iterations, where nobody names a limit
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _asha(metric: Metric, settings: SchedulerSettings, brackets: int = 1) -> Tri
         time_attr=ITERATION,
         metric=metric.name,
         mode=metric.mode,
-        max_t=settings.max_iterations,
+        max_t=settings.max_iterations or UNLIMITED,
         grace_period=settings.grace_iterations,
         reduction_factor=settings.reduction,
         brackets=brackets,
@@ -97,7 +98,8 @@ def _asha(metric: Metric, settings: SchedulerSettings, brackets: int = 1) -> Tri
 
 def _hyperband(metric: Metric, settings: SchedulerSettings) -> TrialScheduler:
     """ASHA with as many brackets as there are rungs, three at most: some trials are cut later."""
-    rungs = int(np.log(settings.max_iterations / settings.grace_iterations) / np.log(settings.reduction)) + 1
+    most = settings.max_iterations or UNLIMITED
+    rungs = int(np.log(most / settings.grace_iterations) / np.log(settings.reduction)) + 1
     return _asha(metric, settings, brackets=min(3, rungs))
 
 

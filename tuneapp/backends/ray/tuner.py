@@ -113,7 +113,7 @@ def _fit(
         run_config=tune.RunConfig(
             name=f"life-{life}",
             storage_path=str(run_directory.path / "ray"),
-            stop={"iteration": request.scheduler.max_iterations},
+            stop={"iteration": request.scheduler.max_iterations or UNLIMITED},
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=0, checkpoint_at_end=False
             ),  # ours are
