@@ -46,7 +46,7 @@ def connected(
 
 def await_a_worker(seconds: float = 60) -> None:
     """Returns once a worker of the running Ray has answered; raises TuneappError where none does."""
-    task: Any = ray.remote(os.getpid)
+    task: Any = ray.remote(lambda: os.getpid())
     try:
         ray.get(task.remote(), timeout=seconds)
     except ray.exceptions.RayError as error:
