@@ -47,7 +47,7 @@ from tuneapp.analysis.replay import Rungs, curves_of_folder
 from tuneapp.search import make_search
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
-from tuneapp.studies import State
+from tuneapp.studies import Iteration, TrialState
 
 WORKERS = 4
 WITHIN = 0.01  # of the best known: a cross-entropy of 1.01 times it, an accuracy of 0.99 times it
@@ -223,11 +223,11 @@ class Told(Ours):
         return None if asked is None else (*asked[:2], 0)
 
     def report(self, number: int, epoch: int, value: float) -> None:
-        self.trials[number].history.append({"value": value, "iteration": epoch})
+        self.trials[number].history.append(Iteration(epoch, 0.0, {"value": value}))
         self.search.tell(self.trials[number])
 
     def end(self, number: int, epoch: int, value: float, stopped: bool) -> None:
-        self.trials[number].state = State.STOPPED if stopped else State.FINISHED
+        self.trials[number].state = TrialState.STOPPED if stopped else TrialState.FINISHED
         self.report(number, epoch, value)
 
 

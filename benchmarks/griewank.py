@@ -27,7 +27,7 @@ from bayes_opt.acquisition import ExpectedImprovement
 from tuneapp.search import make_search
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Float, Ordinal, SearchSpace
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Iteration, Trial, TrialState
 
 LIST = [1.2, 3.4, 5.4, 6.3]
 SPACE = SearchSpace({"x": Float(-5, 5), "y": Ordinal(LIST)})
@@ -57,12 +57,12 @@ def ours(seed: int) -> list[float]:
     for trial in trials:
         if not trial.over:
             _finish(trial)
-    return [trial.history[0]["value"] for trial in trials]
+    return [trial.history[0].metrics["value"] for trial in trials]
 
 
 def _finish(trial: Trial) -> None:
-    trial.history.append({"value": griewank(**trial.config), "iteration": 1})
-    trial.state = State.FINISHED
+    trial.history.append(Iteration(1, 0.0, {"value": griewank(**trial.config)}))
+    trial.state = TrialState.FINISHED
 
 
 def phs_rule(seed: int) -> list[float]:

@@ -96,11 +96,11 @@ class Ours:
         return trial.number, proposal.config, time.process_time() - start
 
     def tell(self, number: int, value: float) -> None:
-        from tuneapp.studies import State
+        from tuneapp.studies import Iteration, TrialState
 
         trial = self.trials[number]
-        trial.state = State.DIVERGED if math.isnan(value) else State.FINISHED
-        trial.history = [] if math.isnan(value) else [{"value": value, "iteration": 1}]
+        trial.state = TrialState.DIVERGED if math.isnan(value) else TrialState.FINISHED
+        trial.history = [] if math.isnan(value) else [Iteration(1, 0.0, {"value": value})]
         self.search.tell(trial)
 
     def close(self) -> None:

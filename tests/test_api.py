@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tuneapp
-from tuneapp.studies import State
+from tuneapp.studies import TrialState
 
 SPACE = {"x": tuneapp.Float(-5, 5), "y": tuneapp.Ordinal([1.2, 3.4, 5.4, 6.3])}
 
@@ -179,10 +179,10 @@ def test_what_is_told_may_be_a_failure_and_is_told_once() -> None:
         assert trial is not None
         loop.tell(trial, result)
     assert [t.state for t in loop.study.trials] == [
-        State.FINISHED,
-        State.DIVERGED,
-        State.FAILED,
-        State.FINISHED,
+        TrialState.FINISHED,
+        TrialState.DIVERGED,
+        TrialState.FAILED,
+        TrialState.FINISHED,
     ]
     assert loop.best is loop.study.trials[3]
     with pytest.raises(tuneapp.UsageError, match="pending"):

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from faults import FAULTS
+from records import append
 
 from tuneapp.backends import processes, ray
 from tuneapp.errors import UsageError
 from tuneapp.settings import Metric, Request, Resources, SearchSettings
-from tuneapp.studies import RunDirectory, State, Study, Trial
+from tuneapp.studies import RunDirectory, Study, Trial, TrialState
 
 MakeRun = Callable[..., RunDirectory]
 FAULTY = Path(__file__).parent / "faults.py"
@@ -41,7 +42,7 @@ def expect_one_failure(study: Study, reason: str) -> Trial:
     assert [trial.succeeded for trial in study.trials] == [True, False, True]
     failed = study.trials[1]
     assert reason in failed.reason
-    assert failed.state is (State.DIVERGED if "nan" in reason else State.FAILED)
+    assert failed.state is (TrialState.DIVERGED if "nan" in reason else TrialState.FAILED)
     assert study.best is not None
     assert study.best.config == {"x": 0.375}
     return failed
@@ -92,7 +93,7 @@ def test_a_study_is_the_same_as_its_search_says_whatever_drives_it(make_run: Mak
 
 def test_asha_stops_the_weak(make_run: MakeRun) -> None:
     study = processes.run(make_run("curve", samples=12, algorithm="random", max_iterations=9))
-    stopped = [trial for trial in study.trials if trial.state is State.STOPPED]
+    stopped = [trial for trial in study.trials if trial.state is TrialState.STOPPED]
     assert len(stopped) >= 4
     assert all(trial.iterations in (1, 3) and trial.reason.startswith("rung ") for trial in stopped)
     assert study.best is not None
@@ -102,14 +103,14 @@ def test_asha_stops_the_weak(make_run: MakeRun) -> None:
 def test_a_killed_worker_goes_on_from_its_checkpoint(make_run: MakeRun) -> None:
     study = processes.run(make_run("dies_once", samples=2, scheduler="none", max_iterations=5))
     for trial in study.trials:
-        assert trial.state is State.FINISHED
-        assert [m["iteration"] for m in trial.history] == [1, 2, 3, 4, 5]
-        assert [m["begins"] for m in trial.history] == [1, 1, 2, 2, 2]
+        assert trial.state is TrialState.FINISHED
+        assert [each.number for each in trial.history] == [1, 2, 3, 4, 5]
+        assert [each.metrics["begins"] for each in trial.history] == [1, 1, 2, 2, 2]
 
 
 def test_a_worker_that_always_dies_fails_its_trial_with_the_signal(make_run: MakeRun) -> None:
     study = processes.run(make_run("dies_always", samples=2, max_iterations=1))
-    assert [trial.state for trial in study.trials] == [State.FAILED] * 2
+    assert [trial.state for trial in study.trials] == [TrialState.FAILED] * 2
     assert all(trial.reason == "its worker died: SIGKILL(-9)" for trial in study.trials)
 
 
@@ -128,7 +129,7 @@ def test_listeners_hear_of_each_end_and_watchers_of_the_study(make_run: MakeRun)
 def test_what_is_missing_alone_is_computed_when_a_run_goes_on(make_run: MakeRun) -> None:
     run = make_run("quadratic", samples=4, warmup=2, max_iterations=1)
     first = processes.run(run)
-    run.append("extended", samples=6, warmup=2)
+    append(run, "extended", samples=6, warmup=2)
     second = processes.run(run)
     assert [trial.config for trial in second.trials[:4]] == [trial.config for trial in first.trials]
     assert [t.ended for t in second.trials[:4]] == [t.ended for t in first.trials]
@@ -187,7 +188,7 @@ def test_each_fault_fails_its_trial_alone_with_ray(tmp_path: Path, ray_here: Non
     study = ray.run(RunDirectory.create(tmp_path, None, request, {}))
     assert study.closed
     faulty, well = study.trials[: len(names)], study.trials[len(names) :]
-    assert [trial.state for trial in well] == [State.FINISHED] * len(names)
+    assert [trial.state for trial in well] == [TrialState.FINISHED] * len(names)
     for trial, reason in zip(faulty, FAULTS.values(), strict=True):
         assert not trial.succeeded
         assert reason.replace("2 s", "10 s") in trial.reason
@@ -198,9 +199,9 @@ def test_each_fault_fails_its_trial_alone_with_ray(tmp_path: Path, ray_here: Non
 def test_a_run_may_go_on_with_the_other_backend(make_run: MakeRun, ray_here: None) -> None:
     run = make_run("quadratic", samples=3, warmup=3, max_iterations=1)
     processes.run(run)
-    run.append("extended", samples=6, warmup=3)
+    append(run, "extended", samples=6, warmup=3)
     ray.run(run)
-    run.append("extended", samples=8, warmup=3)
+    append(run, "extended", samples=8, warmup=3)
     study = processes.run(run)
     assert study.counts()["finished"] == 8
     workers = [trial.worker for trial in study.trials]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tuneapp.backends import ray
-from tuneapp.studies import RunDirectory, State, Study
+from tuneapp.studies import RunDirectory, Study, TrialState
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 MakeRun = Callable[..., RunDirectory]
@@ -39,11 +39,11 @@ def test_a_plain_function_is_searched_and_its_record_is_whole(make_run: MakeRun)
 
 def test_asha_stops_the_weak_and_says_at_which_rung(make_run: MakeRun) -> None:
     study = ray.run(make_run("curve", samples=12, algorithm="random", max_iterations=9))
-    stopped = [trial for trial in study.trials if trial.state is State.STOPPED]
+    stopped = [trial for trial in study.trials if trial.state is TrialState.STOPPED]
     assert len(stopped) >= 4
     assert all(trial.iterations in (1, 3) and trial.reason.startswith("rung ") for trial in stopped)
     assert study.best is not None
-    assert study.best.state is State.FINISHED
+    assert study.best.state is TrialState.FINISHED
     assert study.best.iterations == 9
 
 
@@ -59,11 +59,11 @@ def test_trials_that_raise_or_diverge_are_counted_and_explained(make_run: MakeRu
     study = ray.run(make_run("raises_above_half", max_iterations=1, algorithm="random"))
     failed = [trial for trial in study.trials if trial.config["x"] > 0.5]
     assert failed
-    assert all(t.state is State.FAILED and t.reason.startswith("RuntimeError: no good") for t in failed)
+    assert all(t.state is TrialState.FAILED and t.reason.startswith("RuntimeError: no good") for t in failed)
     diverging = ray.run(make_run("diverges_above_half", algorithm="random", scheduler="none"))
     bad = [trial for trial in diverging.trials if trial.config["x"] > 0.5]
     assert bad
-    assert all(trial.state is State.DIVERGED and trial.reason == "score is nan" for trial in bad)
+    assert all(trial.state is TrialState.DIVERGED and trial.reason == "score is nan" for trial in bad)
     assert diverging.best is not None
     assert diverging.best.config["x"] <= 0.5
 
@@ -71,15 +71,15 @@ def test_trials_that_raise_or_diverge_are_counted_and_explained(make_run: MakeRu
 def test_a_killed_worker_goes_on_from_its_checkpoint(make_run: MakeRun) -> None:
     study = ray.run(make_run("dies_once", samples=2, scheduler="none", max_iterations=5))
     for trial in study.trials:
-        assert trial.state is State.FINISHED
-        assert [m["iteration"] for m in trial.history] == [1, 2, 3, 4, 5]
-        assert [m["begins"] for m in trial.history] == [1, 1, 2, 2, 2]
+        assert trial.state is TrialState.FINISHED
+        assert [each.number for each in trial.history] == [1, 2, 3, 4, 5]
+        assert [each.metrics["begins"] for each in trial.history] == [1, 1, 2, 2, 2]
 
 
 def test_a_worker_that_always_dies_fails_its_trial_alone(make_run: MakeRun) -> None:
     study = ray.run(make_run("dies_always", samples=2, max_iterations=1))
     assert study.closed
-    assert [trial.state for trial in study.trials] == [State.FAILED] * 2
+    assert [trial.state for trial in study.trials] == [TrialState.FAILED] * 2
     assert all("worker died" in trial.reason for trial in study.trials)
 
 
@@ -127,9 +127,9 @@ def test_nothing_is_lost_and_nothing_begins_anew_when_the_driver_is_killed(make_
         assert (old.config, old.seed, old.origin) == (new.config, new.seed, new.origin)
         assert new.history[: old.iterations] == old.history
         if not old.over and old.iterations:
-            assert new.history[-1]["begins"] <= 2
+            assert new.last["begins"] <= 2
     for trial in study.trials:
-        assert [m["iteration"] for m in trial.history] == list(range(1, trial.iterations + 1))
+        assert [each.number for each in trial.history] == list(range(1, trial.iterations + 1))
         assert trial.over
 
 
@@ -170,7 +170,7 @@ def test_a_trial_that_takes_all_memory_fails_alone(
     assert study.closed
     for trial in study.trials:
         greedy = trial.config["x"] > 0.5
-        assert trial.state is (State.FAILED if greedy else State.FINISHED)
+        assert trial.state is (TrialState.FAILED if greedy else TrialState.FINISHED)
         assert trial.reason.startswith("out of memory") == greedy
 
 

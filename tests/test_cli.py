@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tuneapp.cli import app
-from tuneapp.studies import RunDirectory, State
+from tuneapp.studies import RunDirectory, TrialState
 
 runner = CliRunner()
 
@@ -255,4 +255,4 @@ def test_ctrl_c_saves_reports_and_says_how_to_go_on(tmp_path: Path, how: signal.
     assert "Traceback" not in stderr
     assert (run.path / "report.html").is_file()
     study = run.read()
-    assert any(trial.state is State.RUNNING and trial.checkpoint for trial in study.trials)
+    assert any(trial.state is TrialState.RUNNING and trial.checkpoint for trial in study.trials)

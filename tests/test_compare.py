@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from records import append
 from typer.testing import CliRunner
 
 from tuneapp.cli import app
 from tuneapp.errors import UsageError
 from tuneapp.report import compare
 from tuneapp.settings import Metric, Request, SearchSettings
-from tuneapp.studies import RunDirectory, State, Study, Trial
+from tuneapp.studies import RunDirectory, Study, Trial, TrialState
 
 
 def search(name: str, ends: Sequence[tuple[float, int, float]], mode: str = "max") -> Study:
@@ -22,7 +23,7 @@ def search(name: str, ends: Sequence[tuple[float, int, float]], mode: str = "max
             {"x": number},
             "random",
             0,
-            State.FINISHED,
+            TrialState.FINISHED,
             [{"score": value, "iteration": i} for i in range(1, iterations + 1)],
             asked=100.0,
             started=100.0,
@@ -91,10 +92,10 @@ def test_the_command_prints_tables_and_draws_a_picture(tmp_path: Path) -> None:
     for name, score in (("a", 0.5), ("b", 0.6)):
         request = Request("digits", {"hyperparameters": {}}, Metric("score"))
         run = RunDirectory.create(tmp_path, name, request, {})
-        run.append("asked", trial=0, config={"x": 1}, origin="random", seed=0)
-        run.append("started", trial=0)
-        run.append("iteration", trial=0, iteration=1, metrics={"score": score})
-        run.append("finished", trial=0)
+        append(run, "asked", trial=0, config={"x": 1}, origin="random", seed=0)
+        append(run, "started", trial=0)
+        append(run, "iteration", trial=0, iteration=1, metrics={"score": score})
+        append(run, "finished", trial=0)
     picture = tmp_path / "both.png"
     ran = CliRunner().invoke(
         app, ["compare", "a", "b", "--runs-dir", str(tmp_path), "--picture", str(picture)]

@@ -20,8 +20,8 @@ from tuneapp.search.plan import Plan, combinations, make_plan
 from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace, files
-from tuneapp.spaces.section import Asked, Section
-from tuneapp.studies import State, Study, Trial
+from tuneapp.spaces.section import EffectsSection, TableRequest
+from tuneapp.studies import Study, Trial, TrialState
 
 SPACE = SearchSpace(
     {
@@ -37,7 +37,7 @@ SPACE = SearchSpace(
 SCORE = Metric("score")
 
 
-def plan_for(*asked: Asked, seeds: int = 3, **more: Any) -> tuple[Plan, SearchSpace]:
+def plan_for(*asked: TableRequest, seeds: int = 3, **more: Any) -> tuple[Plan, SearchSpace]:
     return make_plan(SPACE, asked, seeds=range(seeds), **more)
 
 
@@ -61,7 +61,7 @@ def study_of(
             for i in range(1, iterations + 1)
             if value is not None
         ]
-        trial.state = State.DIVERGED if value is None else State.FINISHED
+        trial.state = TrialState.DIVERGED if value is None else TrialState.FINISHED
         search.tell(trial)
         study.trials.append(trial)
     assert search.exhausted
@@ -69,7 +69,7 @@ def study_of(
 
 
 def test_a_cell_differs_from_its_base_in_what_is_varied_and_what_follows_from_it() -> None:
-    plan, _ = plan_for(Asked(("lr",), {"lr": [0.01, 0.1]}), Asked(("batch_size",)))
+    plan, _ = plan_for(TableRequest(("lr",), {"lr": [0.01, 0.1]}), TableRequest(("batch_size",)))
     base = {"model": "cnn", "lr": 0.01, "batch_size": 32, "kernel": 3, "steps": 32, "epochs": 3}
     assert [cell.config for cell in plan.tables[0].cells] == [base, {**base, "lr": 0.1}]
     assert plan.tables[1].cells[0].config == {**base, "batch_size": 16, "steps": 64}
@@ -77,47 +77,47 @@ def test_a_cell_differs_from_its_base_in_what_is_varied_and_what_follows_from_it
 
 
 def test_values_may_lie_outside_the_space_and_come_in_any_order() -> None:
-    plan, space = plan_for(Asked(("lr",), {"lr": [30.0, 1e-5]}))
+    plan, space = plan_for(TableRequest(("lr",), {"lr": [30.0, 1e-5]}))
     assert [cell.values for cell in plan.tables[0].cells] == [(30.0,), (1e-5,)]
     assert space.hyperparameters["lr"].read(1e-5) == 1e-5
     assert space.searched == ("lr",)
 
 
 def test_without_values_the_domain_gives_them() -> None:
-    plan, _ = plan_for(Asked(("lr",)), Asked(("batch_size",)))
+    plan, _ = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)))
     assert [cell.values[0] for cell in plan.tables[0].cells] == pytest.approx([0.001, 0.0316, 1.0], rel=1e-2)
     assert [cell.values[0] for cell in plan.tables[1].cells] == [16, 32, 64]
 
 
 def test_two_together_are_a_grid() -> None:
-    plan, _ = plan_for(Asked(("lr", "batch_size"), {"lr": [0.1, 0.2]}))
+    plan, _ = plan_for(TableRequest(("lr", "batch_size"), {"lr": [0.1, 0.2]}))
     assert [cell.values for cell in plan.tables[0].cells] == [
         (lr, batch) for lr in (0.1, 0.2) for batch in (16, 32, 64)
     ]
 
 
 def test_a_table_may_have_a_base_of_its_own_where_conditions_follow() -> None:
-    plan, _ = plan_for(Asked(("lr",), {"lr": [0.1, 0.2]}, {"model": "net"}), Asked(("kernel",)))
+    plan, _ = plan_for(TableRequest(("lr",), {"lr": [0.1, 0.2]}, {"model": "net"}), TableRequest(("kernel",)))
     assert all("kernel" not in cell.config for cell in plan.tables[0].cells)
     assert [cell.config["model"] for cell in plan.tables[1].cells] == ["cnn", "cnn"]
 
 
 def test_bad_questions_get_one_line() -> None:
     with pytest.raises(UsageError, match="lr"):
-        plan_for(Asked(("l",)))
+        plan_for(TableRequest(("l",)))
     with pytest.raises(UsageError, match="two or more different values"):
-        plan_for(Asked(("lr",), {"lr": [0.1]}))
+        plan_for(TableRequest(("lr",), {"lr": [0.1]}))
     with pytest.raises(UsageError, match="has one value"):
-        plan_for(Asked(("epochs",)))
+        plan_for(TableRequest(("epochs",)))
     with pytest.raises(UsageError, match="One or two different"):
-        plan_for(Asked(("lr", "lr")))
+        plan_for(TableRequest(("lr", "lr")))
     with pytest.raises(UsageError, match="at least one hyperparameter"):
         plan_for()
 
 
 def test_a_plan_survives_json() -> None:
     plan, _ = plan_for(
-        Asked(("lr",)),
+        TableRequest(("lr",)),
         named={"both": {"lr": 0.1, "batch_size": 64}},
         claims=[{"says": "more is more", "metric": "score", "more": ["both"], "less": [{}]}],
         scale="1 of 3 epochs",
@@ -129,7 +129,7 @@ def test_a_plan_survives_json() -> None:
 def test_every_cell_runs_once_with_every_seed_whatever_diverges(
     diverges: list[bool], seeds: int, combine: bool
 ) -> None:
-    plan, space = plan_for(Asked(("lr",)), Asked(("batch_size",)), seeds=seeds, combine=combine)
+    plan, space = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)), seeds=seeds, combine=combine)
     flags = iter(diverges)
     study = study_of(plan, space, lambda config, seed: None if next(flags, False) else config["lr"])
     ran = [(key(trial.config), trial.seed) for trial in study.trials]
@@ -141,7 +141,7 @@ def test_every_cell_runs_once_with_every_seed_whatever_diverges(
 
 @given(st.integers(0, 14))
 def test_a_resumed_search_goes_on_as_if_never_interrupted(told_so_far: int) -> None:
-    plan, space = plan_for(Asked(("lr",)), Asked(("batch_size",)), combine=True)
+    plan, space = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)), combine=True)
     whole = study_of(plan, space, lambda config, seed: config["lr"] + config["batch_size"])
     search = make_search(space, SCORE, whole.request.search, whole.request.scheduler)
     for trial in whole.trials[:told_so_far]:
@@ -155,7 +155,7 @@ def test_a_resumed_search_goes_on_as_if_never_interrupted(told_so_far: int) -> N
 
 
 def test_the_single_winners_are_combined_once_all_is_over() -> None:
-    plan, space = plan_for(Asked(("lr",)), Asked(("batch_size",)), combine=True)
+    plan, space = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)), combine=True)
     study = study_of(plan, space, lambda config, seed: config["lr"] - config["batch_size"] / 100)
     last = study.trials[-3:]
     assert [trial.origin for trial in last] == ["combination"] * 3
@@ -166,21 +166,21 @@ def test_the_single_winners_are_combined_once_all_is_over() -> None:
 
 
 def test_a_value_that_lost_a_seed_wins_nothing() -> None:
-    plan, space = plan_for(Asked(("lr",)), Asked(("batch_size",)))
+    plan, space = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)))
     study = study_of(plan, space, lambda c, seed: None if c["lr"] == 1.0 and seed == 2 else c["lr"])
     (combined,) = combinations(plan, space, study.trials, SCORE)
     assert combined["lr"] < 1.0
 
 
 def test_the_combination_is_compared_with_the_best_single_change() -> None:
-    plan, space = plan_for(Asked(("lr",)), Asked(("batch_size",)), combine=True)
+    plan, space = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)), combine=True)
     study = study_of(plan, space, lambda c, seed: 10 * c["lr"] - c["batch_size"] / 100 + seed)
     (_, words) = told.Effects(study).combination_words
     assert "is really better than the best single change (lr 1), by 0.16" in words
 
 
 def test_what_was_not_run_is_called_so() -> None:
-    plan, space = plan_for(Asked(("lr",)), Asked(("batch_size",)))
+    plan, space = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)))
     study = study_of(plan, space, lambda c, seed: 10 * c["lr"] - c["batch_size"] / 100)
     coverage, words = told.Effects(study).combination_words
     assert coverage == "Of the 9 combinations of the values of lr, batch_size, 6 were run."
@@ -197,7 +197,7 @@ CLAIMS = [
 
 
 def test_claims_are_judged_by_paired_differences() -> None:
-    plan, space = plan_for(Asked(("lr",), {"lr": [0.1, 0.2, 0.3]}), claims=CLAIMS)
+    plan, space = plan_for(TableRequest(("lr",), {"lr": [0.1, 0.2, 0.3]}), claims=CLAIMS)
     noise = {0.1: (0.0, 0.0, 0.0), 0.2: (0.01, 0.0, -0.01), 0.3: (0.5, -0.2, -0.4)}
     study = study_of(plan, space, lambda c, seed: 1 - c["lr"] + noise[c["lr"]][seed])
     verdicts = {judged.claim.says: judged.verdict for judged in told.Effects(study).judged}
@@ -215,7 +215,7 @@ def test_a_value_that_diverged_with_every_seed_is_worse_than_one_that_came_throu
         {"says": "a", "metric": "score", "more": [{"lr": 0.1}], "less": [{"lr": 0.3}]},
         {"says": "b", "metric": "score", "more": [{"lr": 0.3}], "less": [{"lr": 0.1}]},
     ]
-    plan, space = plan_for(Asked(("lr",), {"lr": [0.1, 0.3]}), claims=claims)
+    plan, space = plan_for(TableRequest(("lr",), {"lr": [0.1, 0.3]}), claims=claims)
     judged = told.Effects(study_of(plan, space, lambda c, seed: 1.0 if c["lr"] < 0.2 else None)).judged
     assert [one.verdict for one in judged] == ["holds", "does not hold"]
     assert judged[0].words == "lr 0.3 diverged with every seed."
@@ -223,7 +223,7 @@ def test_a_value_that_diverged_with_every_seed_is_worse_than_one_that_came_throu
 
 def test_the_terminal_the_json_and_the_pictures_tell_the_same(tmp_path: Path) -> None:
     plan, space = plan_for(
-        Asked(("lr",)), Asked(("lr", "batch_size"), {"lr": [0.1, 0.2]}), scale="3 of 30 epochs"
+        TableRequest(("lr",)), TableRequest(("lr", "batch_size"), {"lr": [0.1, 0.2]}), scale="3 of 30 epochs"
     )
     study = study_of(plan, space, lambda c, seed: c["lr"] + seed / 100, iterations=4)
     words = told.words(study)
@@ -240,7 +240,7 @@ def test_the_terminal_the_json_and_the_pictures_tell_the_same(tmp_path: Path) ->
 
 
 def test_a_study_without_a_trial_can_be_told_and_drawn(tmp_path: Path) -> None:
-    plan, space = plan_for(Asked(("lr",)))
+    plan, space = plan_for(TableRequest(("lr",)))
     settings = SearchSettings(algorithm="cells", plan=plan.to_json())
     study = Study(Request("digits", space.to_dict(), SCORE, search=settings))
     assert "not run" in told.words(study)
@@ -255,7 +255,7 @@ def test_a_mean_curve_ends_with_its_first_seed() -> None:
 def test_the_shipped_studies_make_plans() -> None:
     for name, configs in (("study-000", 9), ("study-001", 9), ("study-004", 8)):
         file = files.load(name)
-        section = Section.read(file.effects)
+        section = EffectsSection.read(file.effects)
         plan, space = make_plan(
             file.space,
             section.tables,
@@ -376,5 +376,5 @@ def test_the_command_refuses_in_one_line(tmp_path: Path, arguments: list[str], m
 
 def test_unknown_names_in_claims_are_refused() -> None:
     with pytest.raises(UsageError, match="names the combination 'all'"):
-        plan_for(Asked(("lr",)), claims=[{"says": "x", "more": ["all"], "less": [{}]}])
+        plan_for(TableRequest(("lr",)), claims=[{"says": "x", "more": ["all"], "less": [{}]}])
     assert issubclass(UnknownName, UsageError)

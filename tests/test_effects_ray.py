@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 import pytest
+from records import append
 
 from tuneapp.backends import ray
 from tuneapp.report import effects as told
 from tuneapp.search import plan as plans
 from tuneapp.search.plan import make_plan
 from tuneapp.spaces import SearchSpace
-from tuneapp.spaces.section import Asked
-from tuneapp.studies import RunDirectory, State
+from tuneapp.spaces.section import TableRequest
+from tuneapp.studies import RunDirectory, TrialState
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 MakeRun = Callable[..., RunDirectory]
@@ -24,7 +25,7 @@ def _ray(ray_here: None) -> None:
 def cells(make_run: MakeRun) -> RunDirectory:
     plan, space = make_plan(
         SearchSpace({"x": {"type": "float", "low": 0.0, "high": 1.0}}),
-        [Asked(("x",), {"x": [0.2, 0.5, 0.9]})],
+        [TableRequest(("x",), {"x": [0.2, 0.5, 0.9]})],
         seeds=[7, 8],
     )
     return make_run(
@@ -43,7 +44,7 @@ def test_every_cell_runs_to_its_end_with_every_seed(make_run: MakeRun) -> None:
     assert study.closed
     ran = sorted((trial.config["x"], trial.seed) for trial in study.trials)
     assert ran == [(x, seed) for x in (0.2, 0.5, 0.9) for seed in (7, 8)]
-    assert all(trial.state is State.FINISHED and trial.iterations == 3 for trial in study.trials)
+    assert all(trial.state is TrialState.FINISHED and trial.iterations == 3 for trial in study.trials)
     (section,) = told.Effects(study).sections
     assert section.verdict[0].startswith("0.9 is best with a mean score of")
 
@@ -53,14 +54,14 @@ def test_an_interrupted_plan_goes_on_with_the_cells_that_are_left(make_run: Make
     plan = plans.plan_of(run.read().request)
     assert plan is not None
     for number, config in enumerate(plan.configs):  # as a driver left it that was killed in its third trial
-        run.append("asked", trial=number, config=config, origin="cell", seed=7)
-        run.append("started", trial=number)
+        append(run, "asked", trial=number, config=config, origin="cell", seed=7)
+        append(run, "started", trial=number)
         if number < 2:
             for iteration in (1, 2, 3):
-                run.append(
-                    "iteration", trial=number, iteration=iteration, metrics={"score": 0.1, "begins": 1}
+                append(
+                    run, "iteration", trial=number, iteration=iteration, metrics={"score": 0.1, "begins": 1}
                 )
-            run.append("finished", trial=number)
+            append(run, "finished", trial=number)
     study = ray.run(run)
     assert study.closed
     assert len(study.trials) == 6

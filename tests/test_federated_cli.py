@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tuneapp.cli import app
-from tuneapp.studies import RunDirectory, State
+from tuneapp.studies import RunDirectory, TrialState
 
 SMALL = ["fed", "digits", "--clients", "4", "--rounds", "3", "--local-steps", "2", "--seed", "5"]
 
@@ -47,10 +47,10 @@ def test_one_federation_gives_one_json_object_with_the_test_read_once(federation
 
 def test_a_federations_record_has_a_line_a_round(federation):
     study = RunDirectory(federation[1]).read()
-    assert [trial.state for trial in study.trials] == [State.FINISHED]
+    assert [trial.state for trial in study.trials] == [TrialState.FINISHED]
     assert study.trials[0].iterations == 3
     # 2 steps at the chance loss of 10 classes: the loss is summed over local steps.
-    assert study.trials[0].history[0]["train_loss"] == pytest.approx(2 * math.log(10), rel=0.1)
+    assert study.trials[0].history[0].metrics["train_loss"] == pytest.approx(2 * math.log(10), rel=0.1)
 
 
 def test_a_federation_leaves_its_pictures_its_report_and_its_weights(federation):

@@ -14,7 +14,7 @@ from tuneapp.cli import app
 from tuneapp.errors import TuneappError, UsageError
 from tuneapp.objective import Context
 from tuneapp.spaces import Categorical, Float, Int, SearchSpace
-from tuneapp.studies import RunDirectory, State, Study
+from tuneapp.studies import RunDirectory, Study, TrialState
 from tuneapp.tasks import commands, functions
 
 runner = CliRunner()
@@ -101,8 +101,8 @@ def test_a_function_that_yields_is_stopped_early(project: Path) -> None:
     assert study.counts()["finished"] > 0
 
 
-@pytest.mark.parametrize(("function", "state"), [("fails", State.FAILED), ("nan", State.DIVERGED)])
-def test_the_exit_code_tells_of_failed_trials(project: Path, function: str, state: State) -> None:
+@pytest.mark.parametrize(("function", "state"), [("fails", TrialState.FAILED), ("nan", TrialState.DIVERGED)])
+def test_the_exit_code_tells_of_failed_trials(project: Path, function: str, state: TrialState) -> None:
     study = tune(f"objective.py:{function}", "--param", "x=float:0:1", "--samples", "4", code=1)
     assert state in {trial.state for trial in study.trials}
     assert len(study.trials) == 4

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from records import append
 
 from tuneapp import report
 from tuneapp.analysis.axes import Axis, axes, axis
@@ -65,15 +66,15 @@ def add_trial(
         "model": "small_cnn",
         **config,
     }
-    run.append("asked", trial=number, config=whole, origin=origin, seed=number)
+    append(run, "asked", trial=number, config=whole, origin=origin, seed=number)
     if end == "waiting":
         return
-    run.append("started", trial=number)
+    append(run, "started", trial=number)
     for iteration, value in enumerate(values, 1):
         metrics = {metric: value, "train_loss": 1 / iteration, "lr": 0.01}
-        run.append("iteration", trial=number, iteration=iteration, metrics=metrics, worker="host:1")
+        append(run, "iteration", trial=number, iteration=iteration, metrics=metrics, worker="host:1")
     if end is not None:
-        run.append(end, trial=number, reason=reason)
+        append(run, end, trial=number, reason=reason)
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_the_table_of_a_running_study_is_left_to_its_driver(mixed: RunDirectory)
 
 
 def test_the_summary_names_the_incumbent_the_leaders_and_the_failures(mixed: RunDirectory) -> None:
-    mixed.append("tested", trial=6, metrics={"test_accuracy": 0.68})
+    append(mixed, "tested", trial=6, metrics={"test_accuracy": 0.68})
     words = report.summary(mixed.read())
     assert "12 trials: 7 finished, 1 stopped early, 1 diverged, 1 failed, 2 running (6 warm-up)" in words
     assert "Best: trial 6, val_accuracy = 0.7 (max), 3 iterations" in words
@@ -345,10 +346,10 @@ def test_the_front_keeps_the_trials_that_no_other_beats_in_both(tmp_path: Path) 
     run = new_run(tmp_path)
     for number, (value, size) in enumerate([(0.9, 9.0), (0.8, 3.0), (0.7, 5.0), (0.6, 1.0), (0.6, 1.0)]):
         config = {"lr": 0.1, "optimizer": "adamw", "batch_size": 64}
-        run.append("asked", trial=number, config=config, origin="bayes", seed=0)
-        run.append("started", trial=number)
-        run.append("iteration", trial=number, iteration=1, metrics={"val_accuracy": value, "size": size})
-        run.append("finished", trial=number)
+        append(run, "asked", trial=number, config=config, origin="bayes", seed=0)
+        append(run, "started", trial=number)
+        append(run, "iteration", trial=number, iteration=1, metrics={"val_accuracy": value, "size": size})
+        append(run, "finished", trial=number)
     study = run.read()
     assert [trial.number for trial in views.front(study, Metric("size", "min"))] == [0, 1, 3]
     assert [trial.number for trial in views.front(study, Metric("size", "max"))] == [0]

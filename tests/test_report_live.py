@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import append
 from rich.console import Console
 
 from tuneapp.report import live
@@ -25,13 +26,13 @@ def make(tmp_path: Path) -> RunDirectory:
     ends = [("finished", ""), ("diverged", "train_loss is nan in epoch 2"), (None, "")]
     for number, (end, reason) in enumerate(ends):
         config = {"lr": 0.1 * (number + 1), "model": "mlp"}
-        run.append("asked", trial=number, config=config, origin="warmup", seed=0)
-        run.append("started", trial=number)
+        append(run, "asked", trial=number, config=config, origin="warmup", seed=0)
+        append(run, "started", trial=number)
         for iteration in (1, 2):
             metrics = {"val_accuracy": 0.25 * iteration, "examples_per_second": 1234.0}
-            run.append("iteration", trial=number, iteration=iteration, metrics=metrics)
+            append(run, "iteration", trial=number, iteration=iteration, metrics=metrics)
         if end:
-            run.append(end, trial=number, reason=reason)
+            append(run, end, trial=number, reason=reason)
     return run
 
 

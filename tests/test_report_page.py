@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import append
 from test_report import add_trial, new_run
 
 from tuneapp import report
@@ -61,8 +62,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     add_trial(run, 13, [0.2], end="stopped", lr=0.002)
     add_trial(run, 14, [0.2, float("nan")], end="diverged", lr=0.29)
     add_trial(run, 15, [], end="failed", reason=NASTY, optimizer=NASTY)
-    run.append("tested", trial=12, metrics={"test_accuracy": 0.611})
-    run.append("closed")
+    append(run, "tested", trial=12, metrics={"test_accuracy": 0.611})
+    append(run, "closed")
     report.write(run)
     return run
 

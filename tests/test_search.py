@@ -12,7 +12,7 @@ from tuneapp.errors import UsageError
 from tuneapp.search import SEARCHES, Search, make_search
 from tuneapp.settings import Config, Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Derived, Float, Int, Ordinal, SearchSpace
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Iteration, Trial, TrialState
 
 METRIC = Metric("loss", "min")
 ALONE = SchedulerSettings(type="none", max_iterations=1)
@@ -42,9 +42,9 @@ def loss(config: Config) -> float:
 
 
 def end(trial: Trial, value: float) -> None:
-    trial.state = State.DIVERGED if math.isnan(value) else State.FINISHED
+    trial.state = TrialState.DIVERGED if math.isnan(value) else TrialState.FINISHED
     if not math.isnan(value):
-        trial.history.append({"loss": value, "iteration": 1})
+        trial.history.append(Iteration(1, 0.0, {"loss": value}))
 
 
 def ask(search: Search, trials: list[Trial]) -> Trial | None:
@@ -168,11 +168,11 @@ def test_under_early_stopping_a_trial_counts_once_it_came_to_its_first_rung():
     trials: list[Trial] = []
     for number in range(3):
         ask(search, trials)
-        trials[number].history = [{"loss": 1.0, "iteration": i} for i in (1, 2)]
+        trials[number].history = [Iteration(i, 0.0, {"loss": 1.0}) for i in (1, 2)]
         search.tell(trials[number])
     assert search.ask() is None
     for trial in trials:
-        trial.history.append({"loss": 1.0, "iteration": 3})
+        trial.history.append(Iteration(3, 0.0, {"loss": 1.0}))
         search.tell(trial)
     assert search.ask() is not None
 

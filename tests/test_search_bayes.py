@@ -19,7 +19,7 @@ from tuneapp.search.observations import Observations, observe
 from tuneapp.search.outputs import warped
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Float, Int, Ordinal, SearchSpace
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Trial, TrialState
 
 SPACE = SearchSpace(
     {
@@ -171,7 +171,7 @@ def test_the_maximum_is_found_between_the_steps_of_a_mixed_space():
     assert np.abs(best - target).max() < 0.02
 
 
-def trial(number: int, losses: list[float], state: State, lr: float = 0.1, seed: int = 0) -> Trial:
+def trial(number: int, losses: list[float], state: TrialState, lr: float = 0.1, seed: int = 0) -> Trial:
     history = [{"loss": loss, "iteration": k + 1} for k, loss in enumerate(losses)]
     return Trial(number, {"lr": lr}, "bayes", seed, state, history)
 
@@ -186,10 +186,10 @@ def test_a_trial_is_seen_at_each_rung_it_came_to_and_at_its_end():
     whole, cut, runs = np.linspace(2, 1, 27).tolist(), [2.0, 1.9, 1.8], [2.0, 1.9, 1.8, 1.7]
     seen = observe(
         [
-            trial(0, whole, State.FINISHED, 0.1),
-            trial(1, cut, State.STOPPED, 0.2),
-            trial(2, runs, State.RUNNING, 0.3),
-            trial(3, [1.0], State.DIVERGED, 0.4),
+            trial(0, whole, TrialState.FINISHED, 0.1),
+            trial(1, cut, TrialState.STOPPED, 0.2),
+            trial(2, runs, TrialState.RUNNING, 0.3),
+            trial(3, [1.0], TrialState.DIVERGED, 0.4),
         ],
         asha,
     )
@@ -205,13 +205,13 @@ def test_a_trial_is_seen_at_each_rung_it_came_to_and_at_its_end():
 
 
 def test_without_a_scheduler_a_trial_is_its_last_score():
-    seen = observe([trial(0, [3.0, 2.0], State.FINISHED)], problem(SchedulerSettings(type="none")))
+    seen = observe([trial(0, [3.0, 2.0], TrialState.FINISHED)], problem(SchedulerSettings(type="none")))
     assert (seen.scores.tolist(), seen.budgets.tolist()) == ([-2.0], [1.0])
 
 
 def test_repeats_are_one_observation_with_the_noise_of_their_mean():
-    trials = [trial(k, [loss], State.FINISHED, seed=k) for k, loss in enumerate([1.0, 2.0, 3.0])]
-    trials.append(trial(3, [5.0], State.FINISHED, lr=0.2))
+    trials = [trial(k, [loss], TrialState.FINISHED, seed=k) for k, loss in enumerate([1.0, 2.0, 3.0])]
+    trials.append(trial(3, [5.0], TrialState.FINISHED, lr=0.2))
     seen = observe(trials, problem(SchedulerSettings(type="none"), repeats=3))
     assert seen.scores.tolist() == [-2.0, -5.0]
     assert seen.variances.tolist() == pytest.approx([1 / 3, 1.0])

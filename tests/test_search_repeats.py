@@ -6,13 +6,13 @@ from tuneapp.search import make_search
 from tuneapp.search.repeats import by_config, due, noise
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Float, SearchSpace
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Iteration, Trial, TrialState
 
 SPACE = SearchSpace({"x": Float(0.0, 1.0)})
 METRIC = Metric("score", "max")
 
 
-def trial(number: int, x: float, score: float | None, state: State = State.FINISHED) -> Trial:
+def trial(number: int, x: float, score: float | None, state: TrialState = TrialState.FINISHED) -> Trial:
     history = [] if score is None else [{"score": score, "iteration": 1}]
     return Trial(number, {"x": x}, "bayes", number, state, history)
 
@@ -41,7 +41,7 @@ def test_the_best_config_runs_again_first_to_learn_the_noise():
 
 
 def test_while_the_noise_is_being_learnt_nobody_else_runs_again():
-    assert raced(trial(0, 0.1, 1.0), trial(1, 0.2, 2.0), trial(2, 0.2, None, State.RUNNING)) is None
+    assert raced(trial(0, 0.1, 1.0), trial(1, 0.2, 2.0), trial(2, 0.2, None, TrialState.RUNNING)) is None
 
 
 def test_only_configs_that_may_still_win_get_another_seed():
@@ -55,8 +55,8 @@ def test_no_config_gets_more_seeds_than_asked_for():
     assert raced(trial(0, 0.2, 2.0), trial(1, 0.2, 2.2), repeats=3) == 0.2
 
 
-@pytest.mark.parametrize("state", [State.STOPPED, State.DIVERGED, State.FAILED])
-def test_a_config_that_was_stopped_or_broke_on_any_seed_has_lost(state: State):
+@pytest.mark.parametrize("state", [TrialState.STOPPED, TrialState.DIVERGED, TrialState.FAILED])
+def test_a_config_that_was_stopped_or_broke_on_any_seed_has_lost(state: TrialState):
     trials = [trial(0, 0.1, 1.0), trial(1, 0.1, 1.1), trial(2, 0.2, 9.0), trial(3, 0.2, 9.0, state)]
     assert raced(*trials) == 0.1
 
@@ -69,7 +69,8 @@ def test_a_study_with_repeats_spends_its_samples_and_repeats_its_best():
         x = proposal.config["x"]
         wobble = 0.05 * (-1) ** proposal.seed * (1 + x)
         made = Trial(len(trials), proposal.config, proposal.origin, proposal.seed)
-        made.history, made.state = [{"score": -((x - 0.3) ** 2) + wobble, "iteration": 1}], State.FINISHED
+        made.history = [Iteration(1, 0.0, {"score": -((x - 0.3) ** 2) + wobble})]
+        made.state = TrialState.FINISHED
         trials.append(made)
         search.tell(made)
     assert len(trials) == 24

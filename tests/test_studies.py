@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import append
 
 from tuneapp.errors import TuneappError, UsageError
 from tuneapp.settings import Metric, Request, SearchSettings
-from tuneapp.studies import RunDirectory, State, Study, find_run, list_runs
+from tuneapp.studies import RunDirectory, Study, TrialState, find_run, list_runs
 
 REQUEST = Request("digits", {"hyperparameters": {}}, Metric("val_accuracy"))
 
@@ -23,10 +24,11 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def trial(run: RunDirectory, number: int, *values: float, end: str | None = "finished") -> None:
-    run.append("asked", trial=number, config={"lr": 0.1}, origin="warmup", seed=0)
-    run.append("started", trial=number)
+    append(run, "asked", trial=number, config={"lr": 0.1}, origin="warmup", seed=0)
+    append(run, "started", trial=number)
     for iteration, value in enumerate(values, start=1):
-        run.append(
+        append(
+            run,
             "iteration",
             trial=number,
             iteration=iteration,
@@ -34,7 +36,7 @@ def trial(run: RunDirectory, number: int, *values: float, end: str | None = "fin
             worker="host:1",
         )
     if end:
-        run.append(end, trial=number)
+        append(run, end, trial=number)
 
 
 def test_what_is_written_is_read_back(run: RunDirectory) -> None:
@@ -43,7 +45,7 @@ def test_what_is_written_is_read_back(run: RunDirectory) -> None:
     assert study.request == REQUEST
     assert study.facts["argv"] == ["tune", "digits"]
     only = study.trials[0]
-    assert (only.state, only.iterations, only.worker) == (State.FINISHED, 2, "host:1")
+    assert (only.state, only.iterations, only.worker) == (TrialState.FINISHED, 2, "host:1")
     assert only.curve("val_accuracy") == [(1, 0.5), (2, 0.75)]
     assert only.seconds >= 0
 
@@ -68,9 +70,9 @@ def test_a_torn_last_line_is_left_out_and_cut_off(run: RunDirectory) -> None:
         run.events_file.write_bytes(whole[:cut])
         told = len(run.read().trials)
         run.mend()
-        run.append("restarted", note="after the crash")
+        append(run, "closed")
         assert len(run.read().trials) == told
-        assert json.loads(run.events_file.read_text().splitlines()[-1])["event"] == "restarted"
+        assert json.loads(run.events_file.read_text().splitlines()[-1])["event"] == "closed"
 
 
 def test_a_broken_line_in_the_middle_is_named(run: RunDirectory) -> None:
@@ -93,6 +95,7 @@ def test_the_incumbent_is_the_best_that_ended_well_and_the_earlier_at_a_tie(run:
         "total": 5,
         "running": 1,
         "finished": 1,
+        "limited": 0,
         "stopped": 1,
         "diverged": 1,
         "failed": 1,
@@ -162,7 +165,7 @@ def test_runs_are_found_by_path_by_name_and_as_the_latest(tmp_path: Path, run: R
 
 
 def test_more_samples_change_the_request_but_not_the_planned_warmup(run: RunDirectory) -> None:
-    run.append("extended", samples=90, warmup=10)
+    append(run, "extended", samples=90, warmup=10)
     settings = run.read().request.search
     assert (settings.samples, settings.warmup_trials) == (90, 10)
 
@@ -186,8 +189,8 @@ def test_with_several_seeds_the_best_mean_of_the_most_seeds_is_the_incumbent(tmp
     run = RunDirectory.create(tmp_path, None, request, {})
     outcomes = [(0.1, 0.7), (0.2, 0.9), (0.2, 0.5), (0.1, 0.8), (0.3, 0.99)]  # (lr, score)
     for number, (lr, value) in enumerate(outcomes):
-        run.append("asked", trial=number, config={"lr": lr}, origin="warmup", seed=number)
-        run.append("iteration", trial=number, iteration=1, metrics={"val_accuracy": value})
-        run.append("finished", trial=number)
+        append(run, "asked", trial=number, config={"lr": lr}, origin="warmup", seed=number)
+        append(run, "iteration", trial=number, iteration=1, metrics={"val_accuracy": value})
+        append(run, "finished", trial=number)
     study = run.read()
     assert study.best is study.trials[3]  # mean .75 on two seeds; .70 on two; .99 on one alone

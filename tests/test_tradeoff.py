@@ -10,7 +10,7 @@ from tuneapp.errors import UsageError
 from tuneapp.search import make_search
 from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Float, SearchSpace
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Iteration, Trial, TrialState
 
 SPACE = SearchSpace({"x": Float(0, 1), "y": Float(0, 1)})
 METRICS = [Metric("gain"), Metric("cost", "min")]
@@ -31,8 +31,8 @@ def run(seed: int, samples: int = 30) -> list[Trial]:
         assert proposal is not None
         trial = Trial(len(trials), proposal.config, proposal.origin, proposal.seed)
         search.tell(trial)
-        trial.history.append({**evaluate(**trial.config), "iteration": 1})
-        trial.state = State.FINISHED
+        trial.history.append(Iteration(1, 0.0, evaluate(**trial.config)))
+        trial.state = TrialState.FINISHED
         search.tell(trial)
         trials.append(trial)
     return trials
@@ -59,10 +59,12 @@ def test_failed_trials_and_missing_metrics_are_no_hindrance() -> None:
         assert proposal is not None
         trial = Trial(number, proposal.config, proposal.origin, 0)
         if number % 3 == 0:
-            trial.state = State.FAILED
+            trial.state = TrialState.FAILED
         else:
-            trial.state = State.FINISHED
-            trial.history.append({"gain": 1.0, "iteration": 1, **({"cost": 1.0} if number % 3 == 1 else {})})
+            trial.state = TrialState.FINISHED
+            trial.history.append(
+                Iteration(1, 0.0, {"gain": 1.0, **({"cost": 1.0} if number % 3 == 1 else {})})
+            )
         search.tell(trial)
     assert not search.exhausted
 

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from tuneapp.search import make_search
 from tuneapp.settings import Config, Metric, Request, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Asked, Ended, Reported, Started, Trial, TrialState
 from tuneapp.tasks import functions
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def tune(
         show = _show(stack, callbacks, quiet, pictures)
         argv = [f"tuneapp.tune({functions.name_of(score)})", *sys.argv]
         study = session.start(request, Path(runs_dir), name, argv, show, backend, subject.function)
-    return Study(**vars(study))
+    return _offered(study)
 
 
 def resume(
@@ -147,12 +147,12 @@ def resume(
     found = studies.find_run(str(run), Path(runs_dir))
     with ExitStack() as stack:
         show = _show(stack, callbacks, quiet, pictures)
-        return Study(**vars(session.resume(found, samples, show, backend, score)))
+        return _offered(session.resume(found, samples, show, backend, score))
 
 
 def read(run: str | Path = "latest", runs_dir: str | Path = RUNS) -> Study:
     """The study of a run directory, in whatever state it is."""
-    return Study(**vars(studies.find_run(str(run), Path(runs_dir)).read()))
+    return _offered(studies.find_run(str(run), Path(runs_dir)).read())
 
 
 class AskTell:
@@ -173,8 +173,8 @@ class AskTell:
         if proposal is None:
             return None
         number = len(self.study.trials)
-        self._apply("asked", number, config=proposal.config, origin=proposal.origin, seed=proposal.seed)
-        self._apply("started", number)
+        self._apply(Asked(number, proposal.config, proposal.origin, proposal.seed, time=time.time()))
+        self._apply(Started(number, time=time.time()))
         return self.study.trials[number]
 
     def tell(self, trial: Trial | int, result: Any) -> None:
@@ -186,23 +186,26 @@ class AskTell:
         if not 0 <= number < len(self.study.trials) or self.study.trials[number].over:
             raise UsageError(f"tell() must be given a trial that is pending, but trial {number} is not.")
         if isinstance(result, BaseException):
-            self._apply(State.FAILED, number, reason=f"{type(result).__name__}: {result}")
+            self._end(number, TrialState.FAILED, f"{type(result).__name__}: {result}")
             return
         try:
             (metrics,) = iterate(result, self.study.metric)
         except Diverged as error:
-            self._apply(State.DIVERGED, number, reason=str(error))
+            self._end(number, TrialState.DIVERGED, str(error))
             return
-        self._apply("iteration", number, iteration=1, metrics=metrics)
-        self._apply(State.FINISHED, number)
+        self._apply(Reported(number, 1, metrics, time=time.time()))
+        self._end(number, TrialState.FINISHED)
 
     @property
     def best(self) -> Trial | None:
         return self.study.best
 
-    def _apply(self, event: str, number: int, **fields: Any) -> None:
-        self.study.apply({"event": event, "time": time.time(), "trial": number, **fields})
-        self._search.tell(self.study.trials[number])
+    def _end(self, number: int, state: TrialState, reason: str = "") -> None:
+        self._apply(Ended(number, state, reason, time=time.time()))
+
+    def _apply(self, event: Asked | Started | Reported | Ended) -> None:
+        self.study.apply(event)
+        self._search.tell(self.study.trials[event.trial])
 
 
 def ask_tell(
@@ -223,6 +226,12 @@ def ask_tell(
     functions.refuse_empty(searched, "ask_tell()")
     settings = SearchSettings(search, samples=samples, warmup=warmup, seed=seed, deterministic=False)
     return AskTell(searched, _metrics(metric, mode)[0], settings)
+
+
+def _offered(study: studies.Study) -> Study:
+    """The same study, with what is offered beside."""
+    given = {each.name: getattr(study, each.name) for each in fields(study) if each.init}
+    return Study(**given)
 
 
 def _subject(score: Callable[..., Any] | str, space: Space | None) -> session.Subject:
@@ -275,7 +284,7 @@ def _show(stack: ExitStack, callbacks: Sequence[Listener], quiet: bool, pictures
     def guarded(callback: Listener) -> Callable[[studies.Study, Trial], None]:
         def call(study: studies.Study, trial: Trial) -> None:
             try:
-                callback(Study(**vars(study)), trial)
+                callback(_offered(study), trial)
             except Exception as error:
                 console.print(
                     f"a callback failed after trial {trial.number}: {type(error).__name__}: {error}",

@@ -19,7 +19,7 @@ from tuneapp.objective import Context
 from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load, shipped
-from tuneapp.studies import RunDirectory, Study, Trial, find_run
+from tuneapp.studies import Extended, Journal, RunDirectory, Study, Tested, Trial, find_run
 from tuneapp.studies.provenance import provenance
 from tuneapp.tasks import commands, functions
 
@@ -204,7 +204,9 @@ def picture_federation(study: Study) -> None:
     from tuneapp.federated import pictures
 
     assert study.folder is not None
-    pictures.loss_curves({study.name: study.trials[0].history}, study.folder / "plots" / "loss.png")
+    pictures.loss_curves(
+        {study.name: [each.metrics for each in study.trials[0].history]}, study.folder / "plots" / "loss.png"
+    )
     report.write(RunDirectory(study.folder))
 
 
@@ -249,7 +251,7 @@ def resume(
                     f"but got {samples}; `+20` adds twenty."
                 )
             # The warm-up stays as it was: it is over, or part of what was planned.
-            run.append("extended", samples=samples, warmup=settings.warmup_trials)
+            Journal(run, study).write(Extended(samples, settings.warmup_trials))
     return _carry_on(run, show, backend, pickled)
 
 
@@ -273,7 +275,7 @@ def conclude(run: RunDirectory, study: Study) -> None:
             )
         context = Context.of(study.request, best.seed, checkpoint=run.path / best.checkpoint)
         metrics = task.conclude(best.config, context, folder)
-        study.apply(run.append("tested", trial=best.number, metrics=metrics))
+        Journal(run, study).write(Tested(best.number, metrics))
     _write_best(folder, study)
 
 

@@ -31,7 +31,7 @@ from tuneapp.backends.record import (
 from tuneapp.backends.runner import DETAILS, ENDED, ITERATION, Runner, Step
 from tuneapp.errors import UsageError, first_line
 from tuneapp.settings import Config, Request
-from tuneapp.studies import RunDirectory, State, Study, Trial
+from tuneapp.studies import RunDirectory, Study, Trial, TrialState
 
 WORKER_RESTARTS = 2  # of one trial whose process dies, from its checkpoint
 TRACEBACKS = 3  # told at most; all are in the record
@@ -148,11 +148,11 @@ class _Driver:
                 self.tell(f"trial {trial.number} failed:\n{step[DETAILS].rstrip()}")
             return False
         if trial.iterations >= (self.study.request.scheduler.max_iterations or math.inf):
-            self.record.end(trial, State.FINISHED)
+            self.record.end(trial, TrialState.FINISHED)
             return False
         if self.scheduler and step[ITERATION] > known and self.scheduler.stops(trial):
             value = trial.history[-1][self.study.metric.name]
-            self.record.end(trial, State.STOPPED, self.scheduler.why(trial, value))
+            self.record.end(trial, TrialState.STOPPED, self.scheduler.why(trial, value))
             return False
         self.running[slot.call(_step)] = (trial, slot)
         return True

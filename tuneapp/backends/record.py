@@ -16,7 +16,7 @@ from tuneapp.backends.runner import (
 )
 from tuneapp.search import Search, make_search
 from tuneapp.spaces import SearchSpace
-from tuneapp.studies import RunDirectory, State, Study, Trial
+from tuneapp.studies import RunDirectory, Study, Trial, TrialState
 
 Watcher = Callable[[Study], None]
 Listener = Callable[[Study, Trial], None]
@@ -64,7 +64,7 @@ class Record:
                 **checkpoint,
             )
         if ENDED in step:
-            self.end(trial, State(step[ENDED]), step[REASON], step[DETAILS])
+            self.end(trial, TrialState(step[ENDED]), step[REASON], step[DETAILS])
 
     def restart(self, trial: Trial) -> None:
         self._write("restarted", trial.number)
@@ -77,11 +77,11 @@ class Record:
         """A trial's process died. `cause` is what the driver knows; the process may have said more."""
         words = output.last_words(output.path_of(self.run.path, trial.number))
         if words is None:
-            self.end(trial, State.FAILED, f"its worker died: {cause}")
+            self.end(trial, TrialState.FAILED, f"its worker died: {cause}")
         else:
-            self.end(trial, State.FAILED, explain_death(self.study.request, words[0]), words[1])
+            self.end(trial, TrialState.FAILED, explain_death(self.study.request, words[0]), words[1])
 
-    def end(self, trial: Trial, state: State, reason: str = "", details: str = "") -> None:
+    def end(self, trial: Trial, state: TrialState, reason: str = "", details: str = "") -> None:
         """Close a trial; of all ended trials only the incumbent keeps its checkpoint."""
         self._write(state.value, trial.number, reason=reason, **({"details": details} if details else {}))
         if not self.study.several_seeds:  # else every trial may yet be the best of the best config

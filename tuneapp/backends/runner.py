@@ -13,7 +13,7 @@ from tuneapp.backends.output import Output, last_words, path_of
 from tuneapp.errors import TuneappError
 from tuneapp.objective import Context, Diverged, iterate
 from tuneapp.settings import Config, Metrics, Request
-from tuneapp.studies import State
+from tuneapp.studies import TrialState
 from tuneapp.tasks import functions
 
 # What a step returns. `ended` comes with the reason: in the last step of a trial, alone or with its metrics.
@@ -80,20 +80,20 @@ class Runner:
     def _step(self) -> Step:
         if self.died_before is not None:
             reason, trace = self.died_before
-            return _end(State.FAILED, explain_death(self.request, reason), trace)
+            return _end(TrialState.FAILED, explain_death(self.request, reason), trace)
         assert self.results is not None
         try:
             metrics = next(self.results)
         except StopIteration:
-            return _end(State.FINISHED)
+            return _end(TrialState.FINISHED)
         except Diverged as error:
-            return _end(State.DIVERGED, str(error))
+            return _end(TrialState.DIVERGED, str(error))
         except TuneappError as error:
-            return _end(State.FAILED, str(error))
+            return _end(TrialState.FAILED, str(error))
         except SystemExit as error:
-            return _end(State.FAILED, f"it called sys.exit({error.code!r})", _trace(error))
+            return _end(TrialState.FAILED, f"it called sys.exit({error.code!r})", _trace(error))
         except Exception as error:
-            return _end(State.FAILED, f"{type(error).__name__}: {error}", _trace(error))
+            return _end(TrialState.FAILED, f"{type(error).__name__}: {error}", _trace(error))
         kept = self.resumed_from
         if kept is None and self.keeps:
             kept = self.checkpoints.keep(self.iterations, metrics | {ITERATION: self.iterations})
@@ -105,9 +105,9 @@ class Runner:
             self.request.metric.name: metrics[self.request.metric.name],  # what the scheduler reads
         }
         if self.plain:
-            step |= _end(State.FINISHED)
+            step |= _end(TrialState.FINISHED)
         elif self.deadline is not None and time.monotonic() > self.deadline:
-            step |= _end(State.FAILED, explain_death(self.request, "Timeout"))
+            step |= _end(TrialState.FAILED, explain_death(self.request, "Timeout"))
         return step
 
     def _run(self, config: Config, seed: int) -> Generator[Metrics]:
@@ -149,5 +149,5 @@ def explain_death(request: Request, reason: str) -> str:
     return f"its worker died: {reason}"
 
 
-def _end(state: State, reason: str = "", details: str = "") -> Step:
+def _end(state: TrialState, reason: str = "", details: str = "") -> Step:
     return {"done": True, ENDED: state.value, REASON: reason, DETAILS: details}

@@ -12,7 +12,7 @@ from tuneapp.cli import options
 if TYPE_CHECKING:
     from tuneapp.session import Subject
     from tuneapp.spaces.files import SpaceFile
-    from tuneapp.spaces.section import Asked, Section
+    from tuneapp.spaces.section import EffectsSection, TableRequest
 
 CROSS = ("x", "×", "*")  # between two hyperparameters that are varied together
 
@@ -82,14 +82,14 @@ def effects(
     from tuneapp import session
     from tuneapp.search import plan as plans
     from tuneapp.spaces import files
-    from tuneapp.spaces.section import Section
+    from tuneapp.spaces.section import EffectsSection
 
     if from_csv is not None:
         _judge_curves(from_csv, space or task or None, runs_dir, name, as_json)
         return
     subject = _subject(task, space, data_dir)
     task, file = subject.task, subject.file
-    section = Section.read(file.effects or {})
+    section = EffectsSection.read(file.effects or {})
     searched = file.space
     changes = dict(map(files.parse_set, set_ or [])) | ({} if model is None else {"model": model})
     for changed, value in changes.items():
@@ -167,10 +167,10 @@ def _subject(task: str, space: str | None, data_dir: Path | None) -> "Subject":
     return session.subject(named or None, None if space is None else Path(space), data_dir)
 
 
-def _tables(names: list[str], values: list[str], section: "Section") -> "list[Asked]":
+def _tables(names: list[str], values: list[str], section: "EffectsSection") -> "list[TableRequest]":
     """What the command line asks for; the study's own tables where it names nothing, or those it names."""
     from tuneapp.errors import UsageError
-    from tuneapp.spaces.section import Asked
+    from tuneapp.spaces.section import TableRequest
 
     groups = _groups(names)
     given = _values(values, groups)
@@ -178,7 +178,7 @@ def _tables(names: list[str], values: list[str], section: "Section") -> "list[As
     for vary in groups:
         own = [table for table in section.tables if table.vary == vary]
         ours = {name: given[name] for name in vary if name in given}
-        asked += own if own and not ours else [Asked(vary, ours, own[0].base if own else {})]
+        asked += own if own and not ours else [TableRequest(vary, ours, own[0].base if own else {})]
     varied = {name for vary in groups for name in vary}
     if unused := set(given) - varied:
         raise UsageError(f"--values names '{min(unused)}', which is not varied; name it after the task.")
@@ -228,7 +228,7 @@ def _values(texts: list[str], groups: list[tuple[str, ...]]) -> dict[str, list[A
 
 def _scaled(
     file: "SpaceFile",
-    section: "Section",
+    section: "EffectsSection",
     task: str,
     scale: float | None,
     max_epochs: int | None,

@@ -180,7 +180,7 @@ def _print_federation(study: "Study", as_json: bool) -> None:
     trial = study.trials[0]
     typer.echo(f"{study.name}: {trial.state}{', ' if trial.reason else ''}{trial.reason}")
     if trial.history:
-        last = trial.history[-1]
+        last = trial.last
         typer.echo(f"after {trial.iterations} rounds and {trial.seconds:.1f} s:")
         typer.echo(f"  validation  accuracy {last['val_accuracy']:.2%}, loss {last['val_loss']:.4f}")
     if study.test:
@@ -213,10 +213,11 @@ class _RoundLines:
 
     def __call__(self, study: "Study") -> None:
         trial = study.trials[0]
-        for metrics in trial.history[self.told :]:
+        for iteration in trial.history[self.told :]:
+            metrics = iteration.metrics
             restarts = int(metrics["actor_restarts"])
             self.tell(
-                f"round {int(metrics['iteration']):>4}/{study.request.scheduler.max_iterations}"
+                f"round {iteration.number:>4}/{study.request.scheduler.max_iterations}"
                 f"  loss {metrics['train_loss']:8.4f}  val accuracy {metrics['val_accuracy']:7.2%}"
                 f"  {metrics['client_updates_per_second']:8,.0f} client updates/s"
                 + (f"  {restarts} client actors died and were started anew" if restarts else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuneapp.cli.errors import INTERRUPTED
-from tuneapp.studies import State, Study
+from tuneapp.studies import Study, TrialState
 
 if TYPE_CHECKING:
     from tuneapp.session import Show
@@ -85,7 +85,9 @@ def leave(study: Study) -> None:
         typer.echo(f"Interrupted; go on with: tuneapp resume {_short(study.folder)}", err=True)
         raise typer.Exit(INTERRUPTED)
     # A diverging training is an answer; a function of the user's own that gives nan is a fault.
-    faults = {State.FAILED, State.DIVERGED} if is_function(study.request.task) else {State.FAILED}
+    faults = (
+        {TrialState.FAILED, TrialState.DIVERGED} if is_function(study.request.task) else {TrialState.FAILED}
+    )
     if study.best is None or any(trial.state in faults for trial in study.trials):
         raise typer.Exit(1)
 

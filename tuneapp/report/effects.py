@@ -24,7 +24,7 @@ from tuneapp.settings import Config
 from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.section import Claim
-from tuneapp.studies import State, Study, Trial
+from tuneapp.studies import Study, Trial, TrialState
 
 LOSSES = (("train_loss", "val_loss"), ("train_accuracy", "val_accuracy"))  # panels as the studies draw them
 ASIDE = ("iteration", "time", "lr", "seconds", "examples_per_second", "clients")  # never a panel by itself
@@ -117,7 +117,7 @@ class Effects:
             tuple(run.final(self.metric.name) or 0.0 for run in through),
             tuple(float(pick(values[np.isfinite(values)])) for values in series),
             float(np.median(took)) if took else None,
-            sum(trial.state is State.STOPPED for trial in trials),
+            sum(trial.state is TrialState.STOPPED for trial in trials),
             tuple(diagnosis.diagnose([run for run in runs if run.curves], self.metric, others)),
         )
 
@@ -471,11 +471,9 @@ def write_json(study: Study, path: Path) -> None:
 
 
 def _run(trial: Trial, label: str) -> Run:
-    names = dict.fromkeys(name for metrics in trial.history for name in metrics)
-    curves = (
-        {} if trial.state is State.FAILED else {name: trial.curve(name) for name in names if name != "time"}
-    )
-    return Run(label, trial.seed, curves, diverged=trial.state is State.DIVERGED)
+    names = dict.fromkeys(name for each in trial.history for name in each.metrics)
+    curves = {} if trial.state is TrialState.FAILED else {name: trial.curve(name) for name in names}
+    return Run(label, trial.seed, curves, diverged=trial.state is TrialState.DIVERGED)
 
 
 def _holds(gap: Difference, claim: Claim) -> str:

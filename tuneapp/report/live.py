@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuneapp.studies import State, Study, Trial
+from tuneapp.studies import Study, Trial, TrialState
 
 Watcher = Callable[[Study], None]
 BARS = "▁▂▃▄▅▆▇█"
@@ -59,7 +59,7 @@ def plain_line(study: Study, trial: Trial) -> str:
     ]
     if (value := study.value(trial)) is not None:
         parts.append(f"{study.metric.name} {value:.4g} after {trial.iterations}")
-    if trial.state in (State.DIVERGED, State.FAILED):
+    if trial.state in (TrialState.DIVERGED, TrialState.FAILED):
         parts.append(trial.reason.splitlines()[0] if trial.reason else "")
     if best is not None:
         parts.append(f"· best {study.value(best):.4g} (trial {best.number})")
@@ -71,7 +71,7 @@ def live_table(study: Study, seconds: float, over_at_start: int) -> Group:
     counts = study.counts()
     samples = max(study.request.search.samples, counts["total"])
     over = _over(study)
-    states = " · ".join(f"{counts[state.value]} {state.value}" for state in State if counts[state.value])
+    states = " · ".join(f"{counts[state.value]} {state.value}" for state in TrialState if counts[state.value])
     head = Text.assemble((study.name, "bold"), f"  {over}/{samples} trials: {states or 'none yet'}")
     table = Table(box=None, padding=(0, 1), expand=True)
     table.add_column("trial", justify="right", no_wrap=True)
@@ -90,11 +90,7 @@ def live_table(study: Study, seconds: float, over_at_start: int) -> Group:
             short_config(study, trial),
             style=style,
         )
-    rate = sum(
-        trial.history[-1].get("examples_per_second", 0.0)
-        for trial in study.trials
-        if not trial.over and trial.history
-    )
+    rate = sum(trial.last.get("examples_per_second", 0.0) for trial in study.trials if not trial.over)
     foot = [f"{_clock(seconds)} gone"]
     if over > over_at_start:
         foot.append(f"about {_clock(seconds * (samples - over) / (over - over_at_start))} left")

@@ -6,7 +6,7 @@ from statistics import fmean
 from tuneapp.report.effects import is_effects, spread
 from tuneapp.report.tables import config_in_words, table, varied_names
 from tuneapp.settings import config_key as key
-from tuneapp.studies import State, Study, Trial
+from tuneapp.studies import Study, Trial
 
 SHOWN = 5
 
@@ -34,7 +34,7 @@ def repeated(study: Study) -> list[Repeated]:
         return []
     groups: dict[str, list[tuple[Trial, float]]] = {}
     for trial in study.trials:
-        value = study.value(trial) if trial.state is State.FINISHED else None
+        value = study.value(trial) if trial.complete else None
         if value is not None:
             groups.setdefault(key(trial.config), []).append((trial, value))
     found = [

@@ -7,7 +7,7 @@ from tuneapp.analysis.axes import number
 from tuneapp.report import views
 from tuneapp.report.style import origin_group
 from tuneapp.report.tables import counts_in_words, duration, one_line, wall_seconds
-from tuneapp.studies import RunDirectory, State, Study
+from tuneapp.studies import RunDirectory, Study, TrialState
 
 
 def progress_of(study: Study) -> str:
@@ -37,7 +37,7 @@ def failure_groups(study: Study) -> list[tuple[str, str, list[int]]]:
     """(state, reason, trial numbers): equal reasons together, the most frequent first."""
     groups: dict[tuple[str, str], list[int]] = {}
     for trial in study.trials:
-        if trial.state in (State.DIVERGED, State.FAILED):
+        if trial.state in (TrialState.DIVERGED, TrialState.FAILED):
             reason = one_line(trial.reason) or "no reason given"
             groups.setdefault((trial.state.value, reason), []).append(trial.number)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
@@ -85,7 +85,7 @@ def _comparison(study: Study) -> list[str]:
                 f"The best of {len(random)} random configs, trial {leader.number}, has "
                 f"{number(study.value(leader) or 0.0)}."
             )
-    finished = [t for t in scored if t.state is State.FINISHED]
+    finished = [t for t in scored if t.state is TrialState.FINISHED]
     if len(finished) > 2:
         middle = statistics.median(study.value(t) or 0.0 for t in finished)
         told.append(f"The median of the {len(finished)} trials that ran to their end is {number(middle)}.")
@@ -94,18 +94,18 @@ def _comparison(study: Study) -> list[str]:
 
 def _cost(study: Study) -> list[str]:
     told = []
-    stopped = [t for t in study.trials if t.state is State.STOPPED]
+    stopped = [t for t in study.trials if t.state is TrialState.STOPPED]
     most = study.request.scheduler.max_iterations or max(t.iterations for t in study.trials)
     if stopped and most > 1:
         spent = sum(t.iterations for t in study.trials)
-        whole = sum(most if t.state is State.STOPPED else t.iterations for t in study.trials)
+        whole = sum(most if t.state is TrialState.STOPPED else t.iterations for t in study.trials)
         at = Counter(t.iterations for t in stopped)
         rungs = ", ".join(f"{count} at iteration {iteration}" for iteration, count in sorted(at.items())[:6])
         told.append(
             f"Early stopping ended {len(stopped)} trials ({rungs}); "
             f"{spent} iterations were run instead of {whole}."
         )
-    lost = sum(t.state in (State.DIVERGED, State.FAILED) for t in study.trials)
+    lost = sum(t.state in (TrialState.DIVERGED, TrialState.FAILED) for t in study.trials)
     if lost:
         told.append(f"{lost} trial{'' if lost == 1 else 's'} gave no result: see the failures below.")
     return told

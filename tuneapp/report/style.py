@@ -10,7 +10,7 @@ from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from tuneapp.analysis.axes import Array, Axis
-from tuneapp.studies import State, Study
+from tuneapp.studies import Study, TrialState
 
 # Okabe and Ito (2008): eight colours that colour-blind readers tell apart.
 BLUE, RED, GREEN, ORANGE, SKY, PURPLE, YELLOW, GREY = (
@@ -18,11 +18,12 @@ BLUE, RED, GREEN, ORANGE, SKY, PURPLE, YELLOW, GREY = (
 )  # fmt: skip
 SERIES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 STATE_COLOURS = {
-    State.FINISHED: GREEN,
-    State.STOPPED: ORANGE,
-    State.DIVERGED: PURPLE,
-    State.FAILED: RED,
-    State.RUNNING: SKY,
+    TrialState.FINISHED: GREEN,
+    TrialState.LIMITED: GREEN,
+    TrialState.STOPPED: ORANGE,
+    TrialState.DIVERGED: PURPLE,
+    TrialState.FAILED: RED,
+    TrialState.RUNNING: SKY,
 }
 # origin -> (words, colour, marker): random dots, Bayesian crosses, as PHS draws them
 ORIGINS = {

@@ -20,7 +20,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from tuneapp.analysis.axes import Array, Axis, text, units
 from tuneapp.analysis.axes import axes as axes_of
-from tuneapp.studies import State, Study, Trial
+from tuneapp.studies import Study, Trial, TrialState
 
 BOOTSTRAPS = 24  # refits of the forest: enough for a 10 to 90 % interval
 FOREST_TRIALS = 2000  # more change the answer less than the interval
@@ -85,7 +85,9 @@ class Importance:
 def sample_of(study: Study) -> Sample:
     """All trials that say something; scores far below the bulk are drawn in, diverged ones at the lowest."""
     over = [
-        trial for trial in study.trials if trial.state is State.DIVERGED or study.score(trial) is not None
+        trial
+        for trial in study.trials
+        if trial.state is TrialState.DIVERGED or study.score(trial) is not None
     ]
     expected = expected_score(study)
     raw = np.array([np.nan if (score := expected(trial)) is None else score for trial in over])
@@ -108,13 +110,13 @@ def expected_score(study: Study) -> Callable[[Trial], float | None]:
     the scheduler stopped it because it was behind.
     """
     gains = later_gains(study)
-    finals = [study.score(trial) for trial in study.trials if trial.state is State.FINISHED]
+    finals = [study.score(trial) for trial in study.trials if trial.state is TrialState.FINISHED]
     known = [final for final in finals if final is not None]
     middle = float(np.median(known)) if known else math.inf
 
     def expected(trial: Trial) -> float | None:
         score = study.score(trial)
-        if score is None or trial.state is not State.STOPPED:
+        if score is None or trial.state is not TrialState.STOPPED:
             return score
         return max(score, min(score + gains.get(trial.iterations, 0.0), middle))
 
@@ -125,7 +127,7 @@ def later_gains(study: Study) -> dict[int, float]:
     """iteration -> the median gain in score from there to the end, of the trials that finished."""
     gains: dict[int, list[float]] = {}
     for trial in study.trials:
-        final = study.score(trial) if trial.state is State.FINISHED else None
+        final = study.score(trial) if trial.state is TrialState.FINISHED else None
         if final is not None:
             for iteration, value in trial.curve(study.metric.name):
                 if math.isfinite(value):

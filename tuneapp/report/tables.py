@@ -8,14 +8,15 @@ from typing import Any
 import pandas as pd
 
 from tuneapp.analysis.axes import number, text
-from tuneapp.studies import State, Study, Trial
+from tuneapp.studies import Study, Trial, TrialState, ranked
 
 STATE_WORDS = {
-    State.FINISHED: "finished",
-    State.STOPPED: "stopped early",
-    State.DIVERGED: "diverged",
-    State.FAILED: "failed",
-    State.RUNNING: "running",
+    TrialState.FINISHED: "finished",
+    TrialState.LIMITED: "cut at the limit of iterations",
+    TrialState.STOPPED: "stopped early",
+    TrialState.DIVERGED: "diverged",
+    TrialState.FAILED: "failed",
+    TrialState.RUNNING: "running",
 }
 WIDTH = 100  # columns of the terminal
 
@@ -35,8 +36,8 @@ def trials_frame(study: Study) -> pd.DataFrame:
             "origin": trial.origin,
             "iterations": trial.iterations,
             "seconds": round(trial.seconds, 3) if trial.started is not None else None,
-            "started": _utc(trial.started),
-            "ended": _utc(trial.ended),
+            "started": _utc(trial.started_at),
+            "ended": _utc(trial.ended_at),
             "worker": trial.worker,
             "seed": trial.seed,
             "reason": one_line(trial.reason),
@@ -61,19 +62,18 @@ def trials_frame(study: Study) -> pd.DataFrame:
 
 def metric_names(study: Study) -> list[str]:
     """The metric that steers, then every other that a trial reported, in order of appearance."""
-    last = [trial.history[-1] for trial in study.trials if trial.history]
+    last = [trial.last for trial in study.trials]
     names = dict.fromkeys([study.metric.name, *(name for metrics in last for name in metrics)])
-    return [name for name in names if name not in ("iteration", "time")]
+    return list(names)
 
 
 def leaders(study: Study, count: int = 5) -> list[Trial]:
     """The best trials, best first; the earlier one at a tie."""
-    scored = [(score, -trial.number) for trial in study.trials if (score := study.score(trial)) is not None]
-    return [study.trials[-earlier] for _, earlier in sorted(scored, reverse=True)[:count]]
+    return ranked(study.trials, study.metric)[:count]
 
 
 def failures(study: Study) -> list[Trial]:
-    return [trial for trial in study.trials if trial.state in (State.DIVERGED, State.FAILED)]
+    return [trial for trial in study.trials if trial.state in (TrialState.DIVERGED, TrialState.FAILED)]
 
 
 def study_summary(study: Study) -> str:
@@ -101,16 +101,14 @@ def duration(seconds: float) -> str:
 
 
 def wall_seconds(study: Study) -> float:
-    """From the first ask to the last thing that a trial did."""
-    begun = [trial.asked for trial in study.trials if trial.asked]
-    done = [moment for trial in study.trials if (moment := last_moment(trial))]
-    return max(0.0, max(done) - min(begun)) if begun and done else 0.0
+    """From the first start to the last thing that a trial did, without the pauses of the study."""
+    return study.seconds
 
 
 def last_moment(trial: Trial) -> float | None:
     if trial.ended is not None:
         return trial.ended
-    return trial.history[-1].get("time", trial.started) if trial.history else trial.started
+    return trial.history[-1].time if trial.history else trial.started
 
 
 def one_line(words: str, limit: int = 300) -> str:

@@ -9,7 +9,7 @@ from tuneapp.analysis.axes import Array
 from tuneapp.report.style import origin_group
 from tuneapp.report.tables import last_moment
 from tuneapp.settings import Metric
-from tuneapp.studies import State, Study, Trial
+from tuneapp.studies import Study, Trial, TrialState
 
 NO_RESULT = "No trial has a result yet."
 MAX_CURVES = 200  # more lines make a picture slow and grey
@@ -21,7 +21,7 @@ def with_value(study: Study) -> list[Trial]:
     return [
         trial
         for trial in study.trials
-        if trial.state not in (State.DIVERGED, State.FAILED) and study.value(trial) is not None
+        if trial.state not in (TrialState.DIVERGED, TrialState.FAILED) and study.value(trial) is not None
     ]
 
 
@@ -88,8 +88,8 @@ def rungs(study: Study) -> list[int]:
 
 
 def second_value(trial: Trial, metric: Metric) -> float | None:
-    """The last value of a second metric; `seconds` is the whole trial's, whatever its iterations report."""
-    return trial.seconds if metric.name == "seconds" else trial.value(metric.name)
+    """The value of a second metric; `seconds` is how long the trial ran, unless it reports such a metric."""
+    return trial.traded(metric)
 
 
 def front(study: Study, second: Metric) -> list[Trial]:

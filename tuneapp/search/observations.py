@@ -8,7 +8,7 @@ import numpy as np
 from tuneapp.search.base import Array, Problem
 from tuneapp.search.repeats import by_config, noise
 from tuneapp.settings import Config, SchedulerSettings
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Trial, TrialState
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def observe(trials: list[Trial], problem: Problem) -> Observations:
             configs.append(config.config)
         for trial in config.trials:
             seen = [] if scheduler.type == "none" else _on_the_way(trial, problem, longest)
-            if trial.state in (State.DIVERGED, State.FAILED):
+            if trial.state in (TrialState.DIVERGED, TrialState.FAILED):
                 seen = [(math.nan, 1.0)]
             rows += [(score, budget, 0.0) for score, budget in seen]
             configs += [trial.config] * len(seen)
@@ -60,10 +60,9 @@ def _on_the_way(trial: Trial, problem: Problem, longest: int) -> list[tuple[floa
     most = problem.scheduler.max_iterations or longest
     rungs = _rungs(problem.scheduler, most)
     return [
-        (problem.metric.score(value), math.log(iteration) / math.log(most))
-        for iteration, value in trial.curve(problem.metric.name)
-        if math.isfinite(value)
-        and (iteration in rungs or (trial.state is State.STOPPED and iteration == trial.iterations))
+        (score, math.log(iteration) / math.log(most))
+        for iteration, score in trial.course(problem.metric)
+        if (iteration in rungs or (trial.state is TrialState.STOPPED and iteration == trial.iterations))
         and iteration < most
     ]
 

@@ -17,7 +17,7 @@ from tuneapp.errors import UsageError
 from tuneapp.settings import Config, Metric, Request
 from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace
-from tuneapp.spaces.section import SIDES, Asked, Claim
+from tuneapp.spaces.section import SIDES, Claim, TableRequest
 from tuneapp.studies import Trial
 
 COUNT = 3  # values of a numeric domain, where none are given
@@ -127,9 +127,7 @@ def winner(
         values = [
             value
             for seed in seeds
-            if seed in trials
-            and trials[seed].succeeded
-            and (value := trials[seed].value(metric.name)) is not None
+            if seed in trials and trials[seed].succeeded and (value := trials[seed].value(metric)) is not None
         ]
         if len(values) == len(seeds):
             score = metric.score(fmean(values))
@@ -168,7 +166,7 @@ def groups(plan: Plan) -> list[list[Table]]:
 
 def make_plan(
     space: SearchSpace,
-    asked: Sequence[Asked],
+    asked: Sequence[TableRequest],
     *,
     seeds: Sequence[int],
     combine: bool = False,
@@ -220,7 +218,7 @@ def make_plan(
     return plan, _narrowed(wide, [*plan.configs, *bases])
 
 
-def _checked(space: SearchSpace, table: Asked) -> tuple[str, ...]:
+def _checked(space: SearchSpace, table: TableRequest) -> tuple[str, ...]:
     if not 1 <= len(set(table.vary)) == len(table.vary) <= 2:
         raise UsageError(
             f"One or two different hyperparameters must be varied at a time, not {' x '.join(table.vary)}."
@@ -231,7 +229,7 @@ def _checked(space: SearchSpace, table: Asked) -> tuple[str, ...]:
     return table.vary
 
 
-def _values(space: SearchSpace, table: Asked, name: str) -> list[Any]:
+def _values(space: SearchSpace, table: TableRequest, name: str) -> list[Any]:
     domain = space.hyperparameters[name]
     found = table.values.get(name)
     if found is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tuneapp.settings import Config, Metric
 from tuneapp.spaces import SearchSpace
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Trial
 
 DOUBT = 1.0  # standard errors on either side within which a config may still win
 SHARE = 0.5  # of the trials after warm-up, at most, are repeats
@@ -84,5 +84,5 @@ def due(configs: list[Repeats], repeats: int) -> Repeats | None:
 
 
 def _scores(trials: list[Trial], metric: Metric) -> list[float]:
-    values = [trial.value(metric.name) for trial in trials if trial.state is State.FINISHED]
+    values = [trial.value(metric) for trial in trials if trial.complete]
     return [metric.score(value) for value in values if value is not None]

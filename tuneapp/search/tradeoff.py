@@ -13,7 +13,7 @@ import numpy as np
 
 from tuneapp.search.base import Array, Proposal, Search
 from tuneapp.settings import Metric
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Iteration, Trial, TrialState
 
 TRADEOFF = Metric("tradeoff", "max")
 AUGMENTED = 0.05  # share of the plain weighted sum: without it weakly dominated trials would do
@@ -33,8 +33,8 @@ class Tradeoff:
         numbers = sorted(self.trials)
         for number, value in zip(numbers, self._values([self.trials[n] for n in numbers]), strict=True):
             trial = self.trials[number]
-            history = trial.history and [{**trial.history[-1], TRADEOFF.name: float(value)}]
-            self.inner.tell(replace(trial, history=history if np.isfinite(value) else []))
+            history = [Iteration(trial.iterations, 0.0, {TRADEOFF.name: float(value)})]
+            self.inner.tell(replace(trial, history=history if trial.history and np.isfinite(value) else []))
         return self.inner.ask()
 
     def tell(self, trial: Trial) -> None:
@@ -64,8 +64,7 @@ class Tradeoff:
 
     @staticmethod
     def _score(trial: Trial, metric: Metric) -> float:
-        if trial.state in (State.DIVERGED, State.FAILED):
+        if trial.state in (TrialState.DIVERGED, TrialState.FAILED):
             return np.nan
-        # As in the report: `seconds` is the whole trial's, whatever its iterations tell.
-        value = trial.seconds if metric.name == "seconds" and trial.history else trial.value(metric.name)
+        value = trial.traded(metric)
         return np.nan if value is None else metric.score(value)

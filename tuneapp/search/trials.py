@@ -12,7 +12,7 @@ from tuneapp.search.sampling import Grid, Points, Random
 from tuneapp.search.tradeoff import Tradeoff
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Trial, TrialState
 
 
 class TrialSearch:
@@ -83,7 +83,7 @@ class TrialSearch:
         if repeats > SHARE * len(after) and not last and not self._algorithm.used_up(known.tried):
             return None
         hidden = {trial.number for trial in known.pending}
-        seen = [replace(t, state=State.RUNNING, history=[]) if t.number in hidden else t for t in trials]
+        seen = [replace(t, state=TrialState.RUNNING, history=[]) if t.number in hidden else t for t in trials]
         return due(by_config(seen, self._problem.space, metric), settings.repeats)
 
     def _known(self, number: int) -> Known:

@@ -24,7 +24,7 @@ from tuneapp.spaces import (
 )
 from tuneapp.spaces.base import finite, known_keys, whole
 from tuneapp.spaces.ranges import Number
-from tuneapp.spaces.section import Section
+from tuneapp.spaces.section import EffectsSection
 
 VERSION = 1
 SECTIONS = {"search": SearchSettings, "scheduler": SchedulerSettings, "resources": Resources}
@@ -43,7 +43,7 @@ class SpaceFile:
     search: dict[str, Any] = field(default_factory=dict)  # keywords of SearchSettings
     scheduler: dict[str, Any] = field(default_factory=dict)  # keywords of SchedulerSettings
     resources: dict[str, Any] = field(default_factory=dict)  # keywords of Resources
-    effects: dict[str, Any] | None = None  # tables of `tuneapp effects`: see effects.Section
+    effects: dict[str, Any] | None = None  # tables of `tuneapp effects`: see effects.EffectsSection
     source: str = field(default="", compare=False)  # the file, as it was named
 
 
@@ -173,7 +173,7 @@ def _space_file(data: Any, source: str) -> SpaceFile:
     if "hyperparameters" not in data:
         raise SpaceError("A search-space file must have `hyperparameters`.")
     if "effects" in data:
-        Section.read(data["effects"])
+        EffectsSection.read(data["effects"])
     return SpaceFile(
         space=SearchSpace.from_dict({key: data[key] for key in ("hyperparameters", "points") if key in data}),
         task=task,

@@ -26,7 +26,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TableRequest:
     """A table as a user asks for it."""
 
     vary: tuple[str, ...]
@@ -35,10 +35,10 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Section:
+class EffectsSection:
     """`effects` of a search-space file: a study's own tables, and what it claims."""
 
-    tables: tuple[Asked, ...] = ()
+    tables: tuple[TableRequest, ...] = ()
     seeds: int = 3
     combine: bool = False
     combinations: dict[str, Config] = field(default_factory=dict)  # name -> what differs from the base
@@ -47,7 +47,7 @@ class Section:
     examples: int | None = None  # that the study trained with; None: all
 
     @classmethod
-    def read(cls, data: Any) -> "Section":
+    def read(cls, data: Any) -> "EffectsSection":
         """Raises SpaceError, with its path, for anything that could not be meant."""
         _mapping(data, "effects")
         _keys(data, cls.__dataclass_fields__, "`effects`", "effects")
@@ -63,7 +63,9 @@ class Section:
                 values = {vary[0]: values}
             for name, listed in _mapping(values, *at, "values").items():
                 _list(listed, *at, "values", name)
-            tables.append(Asked(tuple(vary), dict(values), dict(_mapping(item.get("base", {}), *at, "base"))))
+            tables.append(
+                TableRequest(tuple(vary), dict(values), dict(_mapping(item.get("base", {}), *at, "base")))
+            )
         claims = []
         for i, item in enumerate(_list(data.get("claims", []), "effects", "claims")):
             at = ("effects", "claims", i)

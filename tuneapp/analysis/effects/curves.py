@@ -13,8 +13,8 @@ from tuneapp.settings import Config, Metric, Metrics, Request, SchedulerSettings
 from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile
-from tuneapp.spaces.section import Asked, Section
-from tuneapp.studies import RunDirectory, State
+from tuneapp.spaces.section import EffectsSection, TableRequest
+from tuneapp.studies import Asked, Closed, Ended, Journal, Reported, RunDirectory, Started, TrialState
 
 # Words of file names that stand for a value by themselves; a word before a number is a name.
 WORDS: dict[str, Config] = {
@@ -45,7 +45,7 @@ def import_curves(
             f"--from-csv must name a folder of 1 to {MOST_FILES} CSV files, one a run, "
             f"but {folder} has {len(paths)}."
         )
-    section = Section.read(file.effects or {}) if file else Section()
+    section = EffectsSection.read(file.effects or {}) if file else EffectsSection()
     named = {path: _config(path.stem, section.words) for path in paths}
     histories = {path: _history(path) for path in paths}
     metric = file.metric if file and file.metric else Metric("val_accuracy")
@@ -61,25 +61,26 @@ def import_curves(
         scheduler=SchedulerSettings(type="none", max_iterations=max(map(len, histories.values()))),
     )
     run = RunDirectory.create(runs_dir, name, request, {"argv": list(argv)})
+    journal = Journal(run, run.read())
     for number, path in enumerate(paths):
         config, seed = configs[path], named[path][1]
-        run.append("asked", trial=number, config=config, origin="cell", seed=seed)
-        run.append("started", trial=number)
+        journal.write(Asked(number, config, "cell", seed))
+        journal.write(Started(number))
         for iteration, metrics in enumerate(histories[path], 1):
-            run.append("iteration", trial=number, iteration=iteration, metrics=metrics)
+            journal.write(Reported(number, iteration, metrics))
         whole = all(math.isfinite(value) for value in histories[path][-1].values())
-        run.append(State.FINISHED if whole else State.DIVERGED, trial=number)
-    run.append("closed")
+        journal.write(Ended(number, TrialState.FINISHED if whole else TrialState.DIVERGED))
+    journal.write(Closed())
     return run
 
 
 def _plan(
-    named: Mapping[Path, tuple[Config, int]], file: SpaceFile | None, section: Section
+    named: Mapping[Path, tuple[Config, int]], file: SpaceFile | None, section: EffectsSection
 ) -> tuple[Plan, SearchSpace, dict[Path, Config]]:
     """The plan of a study's file, or the one that the files' configs make; each file's complete config."""
     seeds = sorted({seed for _, seed in named.values()})
     if file is not None:
-        asked: list[Asked] = list(section.tables)
+        asked: list[TableRequest] = list(section.tables)
         claims, combinations = section.claims, section.combinations
         plan, space = make_plan(file.space, asked, seeds=seeds, named=combinations, claims=claims)
         base = plan.tables[0].base

@@ -7,7 +7,7 @@ from ray.tune import Callback
 
 from tuneapp.backends.record import Record
 from tuneapp.backends.runner import ENDED
-from tuneapp.studies import State, Trial
+from tuneapp.studies import Trial, TrialState
 
 
 class Recorder(Callback):
@@ -31,11 +31,11 @@ class Recorder(Callback):
         self.record.take(known, result, f"{result['hostname']}:{result['pid']}")
         if result["done"] and ENDED not in result:
             if known.iterations >= (study.request.scheduler.max_iterations or math.inf):
-                self.record.end(known, State.FINISHED)
+                self.record.end(known, TrialState.FINISHED)
             else:
                 value = result[study.metric.name]
                 reason = self.scheduler.why(known.number, known.iterations, value)
-                self.record.end(known, State.STOPPED, reason)
+                self.record.end(known, TrialState.STOPPED, reason)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.record.restart(self._trial(trial))

@@ -20,7 +20,7 @@ from tuneapp.backends.ray.searcher import AskTell
 from tuneapp.backends.ray.trainable import TrialActor
 from tuneapp.backends.record import Listener, Record, Watcher, close, plan, search_of, tell_of_idle_workers
 from tuneapp.errors import TuneappError, first_line
-from tuneapp.studies import RunDirectory, State, Study
+from tuneapp.studies import RunDirectory, Study, TrialState
 
 UNLIMITED = 10**9  # the search ends a study, not Ray
 WORKER_RESTARTS = 2  # of one trial whose process dies, from its checkpoint
@@ -165,5 +165,5 @@ def _fail_the_killed(run_directory: RunDirectory, study: Study, error: str, or_a
             [trial.number for trial in running], f"Ray broke down while it ran: {first_line(error)[:200]}"
         )
     for number, reason in reasons.items():
-        study.apply(run_directory.append(State.FAILED.value, trial=number, reason=reason))
+        study.apply(run_directory.append(TrialState.FAILED.value, trial=number, reason=reason))
         checkpoints.of_trial(run_directory.path, number).delete()

@@ -41,7 +41,7 @@ from tuneapp.report.views import (
     worker_lanes,
 )
 from tuneapp.settings import Metric
-from tuneapp.studies import State, Study
+from tuneapp.studies import Study, TrialState
 
 MAX_FRONT = 12  # numbers on a front; more cover each other
 
@@ -60,7 +60,7 @@ def results(study: Study) -> Figure:
             some = [
                 (trial.number, value)
                 for trial, value in zip(shown, values, strict=True)
-                if origin_group(trial.origin) == group and (trial.state is State.STOPPED) is early
+                if origin_group(trial.origin) == group and (trial.state is TrialState.STOPPED) is early
             ]
             if some:
                 x, y = np.array(some).T
@@ -70,7 +70,7 @@ def results(study: Study) -> Figure:
                 )  # fmt: skip
     outside = [t.number for t, v in zip(shown, values, strict=True) if not low <= v <= high]
     _rail(axes, outside, "far outside the scale", "^" if metric.mode == "min" else "v", "#333333")
-    lost = [trial.number for trial in study.trials if trial.state in (State.DIVERGED, State.FAILED)]
+    lost = [trial.number for trial in study.trials if trial.state in (TrialState.DIVERGED, TrialState.FAILED)]
     _rail(axes, lost, "failed or diverged", "s", GREY)
     best = study.best
     if best is not None:
@@ -148,7 +148,7 @@ def curves(study: Study) -> Figure:
             x, np.clip(y, low, high), color=SERIES[rank], linewidth=2,
             label=f"trial {trial.number}: {study.value(trial):.4g}",
         )  # fmt: skip
-    for state, marker in ((State.STOPPED, "o"), (State.DIVERGED, "X"), (State.FAILED, "X")):
+    for state, marker in ((TrialState.STOPPED, "o"), (TrialState.DIVERGED, "X"), (TrialState.FAILED, "X")):
         ends = [
             (point[0], min(max(point[1], low), high))
             for trial in shown
@@ -156,7 +156,8 @@ def curves(study: Study) -> Figure:
         ]
         if ends:
             axes.plot(
-                *np.array(ends).T, marker, color="none" if state is State.STOPPED else STATE_COLOURS[state],
+                *np.array(ends).T, marker,
+                color="none" if state is TrialState.STOPPED else STATE_COLOURS[state],
                 markeredgecolor=STATE_COLOURS[state], markersize=6, linestyle="none",
                 label=STATE_WORDS[state],
             )  # fmt: skip
@@ -248,7 +249,7 @@ def timeline(study: Study) -> Figure:
                 )
             )
             if few:
-                ends = scaled[:, 1] if state is not State.RUNNING else scaled[:0, 1]
+                ends = scaled[:, 1] if state is not TrialState.RUNNING else scaled[:0, 1]
                 axes.scatter(scaled[:, 0, 0], scaled[:, 0, 1], s=26, color="#00664B", marker=">", zorder=3)
                 axes.scatter(ends[:, 0], ends[:, 1], s=26, color="#B00020", marker="<", zorder=3)
     if few:

@@ -1,0 +1,206 @@
+"""The run directory: written as it happens, read back from any state.
+
+`run.json` holds the frozen request, `trials.jsonl` one event per line, appended and flushed. Together they
+are the truth: a Study is rebuilt from them after a crash, in mid-run, or on another machine.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tuneapp.errors import TuneappError, UsageError, nearest
+from tuneapp.files import write_whole
+from tuneapp.settings import Request
+from tuneapp.studies.events import Event, from_line, to_line
+from tuneapp.studies.study import Study
+
+FORMAT = 1  # of run.json and trials.jsonl; 0.1.0 named none, and is read as well
+
+
+class RunDirectory:
+    """The files of one run. Only the driver that holds the lock writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()  # Ray's workers have other working directories
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "trials.jsonl"
+
+    @classmethod
+    def create(
+        cls, runs_dir: Path, name: str | None, request: Request, facts: dict[str, Any]
+    ) -> "RunDirectory":
+        """A new folder, never one that exists; raises UsageError where it can't be written.
+
+        Without a name it is called after the time and the task, and numbered where that is taken.
+        """
+        if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+            raise UsageError(f"A run's name must be letters, digits, '.', '_' and '-', but got '{name}'.")
+        try:
+            runs_dir.mkdir(parents=True, exist_ok=True)
+            path = _claim(runs_dir, name, request.task)
+            run = cls(path)
+            contents = {"format": FORMAT, "request": request.to_json(), **facts}
+            write_whole(run.path / "run.json", json.dumps(contents, indent=2))
+            run.events_file.touch()
+        except OSError as error:
+            raise UsageError(
+                f"The runs folder must be writable, but {runs_dir} is not ({error.strerror}); choose another "
+                "with --runs-dir."
+            ) from error
+        return run
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held by the one driver of this run; freed by the system when its process dies."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"{self.path.name} is still being run by another process; wait or stop it."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def locked(self) -> bool:
+        """Whether a driver runs it now."""
+        try:
+            with self.lock():
+                return False
+        except UsageError:
+            return True
+
+    def append(self, event: Event) -> Event:
+        """Write one event now, as one flushed line, and return it as a reader would see it.
+
+        Raises OSError where there is no room; what was written of the line is then taken back, so that the
+        record stays readable. For the one writer of a run, its Journal.
+        """
+        line = to_line(event)
+        packed = line.encode() + b"\n"
+        file = os.open(self.events_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            before = os.fstat(file).st_size
+            try:
+                written = os.write(file, packed)
+                if written < len(packed):
+                    os.write(file, packed[written:])  # raises the reason why it was cut short
+            except OSError:
+                os.ftruncate(file, before)
+                raise
+        finally:
+            os.close(file)
+        read = from_line(line)
+        assert read is not None
+        return read
+
+    def mend(self) -> None:
+        """Cut a torn last line off, so that the next event starts a line of its own."""
+        raw = self.events_file.read_bytes()
+        whole = raw.rfind(b"\n") + 1
+        if whole < len(raw):
+            os.truncate(self.events_file, whole)
+
+    def read(self) -> Study:
+        """The study as far as it is written.
+
+        Raises UsageError where there is none, TuneappError where its record was damaged or is of a newer
+        version.
+        """
+        study = self._blank()
+        for number, event in self._events():
+            try:
+                study.apply(event)
+            except TuneappError as error:
+                raise TuneappError(f"{self.events_file}, line {number}: {error}") from None
+        return study
+
+    def _blank(self) -> Study:
+        """The study before its first event."""
+        file = self.path / "run.json"
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            made_by = facts.pop("format", 0)
+            request = facts.pop("request")
+            if isinstance(made_by, int) and made_by > FORMAT:
+                raise TuneappError(
+                    f"{file} has format {made_by}, but this tuneapp reads up to {FORMAT}; use a newer one."
+                )
+            return Study(Request.from_json(request), folder=self.path, facts=facts)
+        except FileNotFoundError:
+            raise UsageError(
+                f"{self.path} is no run directory: it has no run.json. `tuneapp runs` lists them."
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+            raise TuneappError(f"{file} cannot be read ({error!r}); restore it from a copy.") from error
+
+    def _events(self) -> Iterator[tuple[int, Event]]:
+        """(line number from 1, event); the torn end of a line is left out, as are kinds of newer versions."""
+        if not self.events_file.exists():
+            return
+        lines = self.events_file.read_text(encoding="utf-8", errors="replace").split("\n")
+        for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn or empty
+            try:
+                event = from_line(line)
+            except TuneappError as error:
+                raise TuneappError(
+                    f"{self.events_file}, line {number} {error}; delete that line to go on without its event."
+                ) from None
+            if event is not None:
+                yield number, event
+
+
+def find_run(name: str, runs_dir: Path) -> RunDirectory:
+    """A run by its path, its name, or `latest`; raises UsageError with the nearest name."""
+    as_path = Path(name)
+    if (as_path / "run.json").is_file():
+        return RunDirectory(as_path)
+    runs = list_runs(runs_dir)
+    if name == "latest" and runs:
+        return runs[-1]
+    by_name = {run.path.name: run for run in runs}
+    if name in by_name:
+        return by_name[name]
+    raise UsageError(
+        f"No run named '{name}' in {runs_dir}; `tuneapp runs` lists them.{nearest(name, by_name)}"
+    )
+
+
+def list_runs(runs_dir: Path) -> list[RunDirectory]:
+    """All run directories below runs_dir, the oldest first."""
+    files = sorted(runs_dir.glob("*/run.json"), key=lambda file: (file.stat().st_mtime, file.parent.name))
+    return [RunDirectory(file.parent) for file in files]
+
+
+def _claim(runs_dir: Path, name: str | None, task: str) -> Path:
+    """Make the folder; that it is made here and now is what keeps two runs apart."""
+    if name is not None:
+        try:
+            (runs_dir / name).mkdir()
+        except FileExistsError:
+            raise UsageError(
+                f"A run named '{name}' is there already in {runs_dir}; choose another --name, or go on with "
+                f"`tuneapp resume {name}`."
+            ) from None
+        return runs_dir / name
+    short = re.sub(r"[^\w.-]+", "-", task.rsplit("/", 1)[-1]).strip("-") or "study"
+    stem = f"{datetime.now():%Y-%m-%d-%H%M}-{short}"
+    for count in range(1, 10_000):
+        path = runs_dir / (stem if count == 1 else f"{stem}-{count}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise UsageError(f"{runs_dir} holds 10,000 runs of this minute; choose another --runs-dir.")

@@ -1,0 +1,37 @@
+"""The only writer of a study: an event goes to the file, then to the study, then to whoever listens."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from tuneapp.studies.directory import RunDirectory
+from tuneapp.studies.events import Ended, Event
+from tuneapp.studies.incumbent import Race
+from tuneapp.studies.study import Study
+
+Listener = Callable[[Event], None]
+
+
+class Journal:
+    """Writes for the one driver of a run, which holds the run's lock."""
+
+    def __init__(self, run: RunDirectory, study: Study, listeners: list[Listener] | None = None) -> None:
+        """listeners hear of each event once it is written and the study knows of it, in their order."""
+        self.run, self.study = run, study
+        self.listeners = listeners or []
+        study.race = Race(study.metric, (trial for trial in study.trials if trial.over))
+        self._clock_before = study.clock  # what earlier drivers have run
+        self._first: float | None = None  # this driver's first event: what lies before it is a pause
+
+    def write(self, event: Event) -> None:
+        self.study.apply(self.run.append(replace(event, time=time.time(), clock=self._clock())))
+        if isinstance(event, Ended) and self.study.race is not None:
+            self.study.race.add(self.study.trials[event.trial])
+        for listener in self.listeners:
+            listener(event)
+
+    def _clock(self) -> float:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+        return round(self._clock_before + now - self._first, 6)
