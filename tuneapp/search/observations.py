@@ -7,7 +7,8 @@ import numpy as np
 
 from tuneapp.search.base import Array, Problem
 from tuneapp.search.repeats import by_config, noise
-from tuneapp.settings import Config, SchedulerSettings
+from tuneapp.settings import Config
+from tuneapp.stopping.asha import rungs
 from tuneapp.studies import State, Trial
 
 
@@ -58,19 +59,11 @@ def observe(trials: list[Trial], problem: Problem) -> Observations:
 def _on_the_way(trial: Trial, problem: Problem, longest: int) -> list[tuple[float, float]]:
     """(score, budget) at the rungs before a full trial, and where the trial was stopped."""
     most = problem.scheduler.max_iterations or longest
-    rungs = _rungs(problem.scheduler, most)
+    at = set(rungs(problem.scheduler.grace_iterations, problem.scheduler.reduction, below=most))
     return [
         (problem.metric.score(value), math.log(iteration) / math.log(most))
         for iteration, value in trial.curve(problem.metric.name)
         if math.isfinite(value)
-        and (iteration in rungs or (trial.state is State.STOPPED and iteration == trial.iterations))
+        and (iteration in at or (trial.state is State.STOPPED and iteration == trial.iterations))
         and iteration < most
     ]
-
-
-def _rungs(scheduler: SchedulerSettings, most: int) -> set[int]:
-    rungs, rung = set(), scheduler.grace_iterations
-    while rung < most:
-        rungs.add(rung)
-        rung *= scheduler.reduction
-    return rungs
