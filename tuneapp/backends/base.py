@@ -99,7 +99,7 @@ class Session:
         if not self.study.trials and self.study.request.search.lag is None:
             self.journal.write(Planned(at_once - 1))
         self.search = self._search(at_once)
-        self.rule = make_rule(self.study.request.scheduler)
+        self.rule = make_rule(self.study.request.scheduler, self.study.metric)
         self._scores = {}
         for number, iteration in self.study.arrivals:
             value = iteration.metrics.get(self.study.metric.name)
@@ -187,7 +187,9 @@ class Session:
             self._end(trial, TrialState.LIMITED, reason, seconds=report.seconds)
             return False
         self.journal.write(
-            Reported(trial.number, report.number, report.metrics, worker, report.checkpoint, round(seconds, 6))
+            Reported(
+                trial.number, report.number, report.metrics, worker, report.checkpoint, round(seconds, 6)
+            )
         )
         if ends:
             return True
@@ -204,7 +206,12 @@ class Session:
         return True
 
     def _end(
-        self, trial: Trial, state: TrialState, reason: str = "", details: str = "", seconds: float | None = None
+        self,
+        trial: Trial,
+        state: TrialState,
+        reason: str = "",
+        details: str = "",
+        seconds: float | None = None,
     ) -> None:
         """End a trial; of all ended ones only those that may still be the incumbent keep their checkpoints."""
         worked = None if seconds is None else round(self._worked.get(trial.number, 0.0) + seconds, 6)

@@ -167,5 +167,3 @@ def _children() -> set[int]:
             with suppress(OSError):
                 found |= set(map(int, (task / "children").read_bytes().split()))
     return found
-
-
