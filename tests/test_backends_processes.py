@@ -10,17 +10,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driving import local, ray
 from faults import FAULTS
 from records import append
 
-from tuneapp.backends import processes, ray
 from tuneapp.errors import UsageError
 from tuneapp.settings import Metric, Request, Resources, SearchSettings
-from tuneapp.studies import RunDirectory, Study, Trial, TrialState
+from tuneapp.studies import Ended, Event, Observer, RunDirectory, Study, Trial, TrialState
 
 MakeRun = Callable[..., RunDirectory]
 FAULTY = Path(__file__).parent / "faults.py"
 POINTS = [{"x": 0.25}, {"x": 0.75}, {"x": 0.375}]
+
+
+class Watching(Observer):
+    def __init__(self, broken: bool = False) -> None:
+        self.ended: list[int] = []
+        self.sizes: list[int] = []
+        self.lines: list[str] = []
+        self.broken = broken
+
+    def on_event(self, study: Study, event: Event) -> None:
+        if isinstance(event, Ended):
+            self.ended.append(event.trial)
+            if self.broken:
+                raise RuntimeError("a plot that failed")
+
+    def on_tick(self, study: Study) -> None:
+        self.sizes.append(len(study.trials))
+
+    def tell(self, line: str) -> None:
+        self.lines.append(line)
 
 
 def faulty_run(function: Callable[[float], Any], folder: Path) -> RunDirectory:
@@ -53,7 +73,7 @@ def test_a_faulty_function_fails_its_trial_alone(
     function: Callable[[float], Any], reason: str, tmp_path: Path
 ) -> None:
     run = faulty_run(function, tmp_path)
-    failed = expect_one_failure(processes.run(run), reason)
+    failed = expect_one_failure(local(run), reason)
     events = [json.loads(line) for line in run.events_file.read_text().splitlines()]
     events = [event for event in events if event.get("trial") == failed.number]
     details = events[-1].get("details", "")
@@ -64,7 +84,7 @@ def test_a_faulty_function_fails_its_trial_alone(
 
 def test_much_output_is_kept_from_its_beginning_and_its_end(tmp_path: Path) -> None:
     run = faulty_run(next(f for f in FAULTS if f.__name__ == "prints_100_mb"), tmp_path)
-    processes.run(run)
+    local(run)
     kept = (run.path / "output" / "00001.txt").read_text(encoding="utf-8")
     assert len(kept) < 2**21
     assert kept.startswith("the first line\nyyy")
@@ -75,7 +95,7 @@ def test_much_output_is_kept_from_its_beginning_and_its_end(tmp_path: Path) -> N
 
 def test_the_place_of_a_segfault_is_in_the_trials_output(tmp_path: Path) -> None:
     run = faulty_run(next(f for f in FAULTS if f.__name__ == "segfaults"), tmp_path)
-    processes.run(run)
+    local(run)
     kept = (run.path / "output" / "00001.txt").read_text()
     assert kept.startswith("said before\n")
     assert "Segmentation fault" in kept
@@ -83,7 +103,7 @@ def test_the_place_of_a_segfault_is_in_the_trials_output(tmp_path: Path) -> None
 
 
 def test_a_study_is_the_same_as_its_search_says_whatever_drives_it(make_run: MakeRun) -> None:
-    study = processes.run(make_run("quadratic", samples=14, warmup=4, scheduler="none", max_iterations=1))
+    study = local(make_run("quadratic", samples=14, warmup=4, scheduler="none", max_iterations=1))
     assert study.counts()["finished"] == 14
     assert study.counts()["warmup"] == 4
     assert study.best is not None
@@ -92,7 +112,7 @@ def test_a_study_is_the_same_as_its_search_says_whatever_drives_it(make_run: Mak
 
 
 def test_asha_stops_the_weak(make_run: MakeRun) -> None:
-    study = processes.run(make_run("curve", samples=12, algorithm="random", max_iterations=9))
+    study = local(make_run("curve", samples=12, algorithm="random", max_iterations=9))
     stopped = [trial for trial in study.trials if trial.state is TrialState.STOPPED]
     assert len(stopped) >= 4
     assert all(trial.iterations in (1, 3) and trial.reason.startswith("rung ") for trial in stopped)
@@ -101,7 +121,7 @@ def test_asha_stops_the_weak(make_run: MakeRun) -> None:
 
 
 def test_a_killed_worker_goes_on_from_its_checkpoint(make_run: MakeRun) -> None:
-    study = processes.run(make_run("dies_once", samples=2, scheduler="none", max_iterations=5))
+    study = local(make_run("dies_once", samples=2, scheduler="none", max_iterations=5))
     for trial in study.trials:
         assert trial.state is TrialState.FINISHED
         assert [each.number for each in trial.history] == [1, 2, 3, 4, 5]
@@ -109,28 +129,29 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(make_run: MakeRun) -> None:
 
 
 def test_a_worker_that_always_dies_fails_its_trial_with_the_signal(make_run: MakeRun) -> None:
-    study = processes.run(make_run("dies_always", samples=2, max_iterations=1))
+    study = local(make_run("dies_always", samples=2, max_iterations=1))
     assert [trial.state for trial in study.trials] == [TrialState.FAILED] * 2
     assert all(trial.reason == "its worker died: SIGKILL(-9)" for trial in study.trials)
 
 
-def test_listeners_hear_of_each_end_and_watchers_of_the_study(make_run: MakeRun) -> None:
-    heard: list[int] = []
-    seen: list[int] = []
-    processes.run(
-        make_run("quadratic", samples=5, max_iterations=1),
-        watchers=[lambda study: seen.append(len(study.trials))],
-        listeners=[lambda study, trial: heard.append(trial.number)],
-    )
-    assert sorted(heard) == [0, 1, 2, 3, 4]
-    assert max(seen) == 5
+def test_an_observer_hears_of_each_end_and_sees_the_study(make_run: MakeRun) -> None:
+    watching = Watching()
+    local(make_run("quadratic", samples=5, max_iterations=1), watching)
+    assert sorted(watching.ended) == [0, 1, 2, 3, 4]
+    assert max(watching.sizes) == 5
+
+
+def test_an_observer_that_raises_is_told_of_once_and_ends_nothing(make_run: MakeRun) -> None:
+    watching = Watching(broken=True)
+    assert local(make_run("quadratic", samples=3, max_iterations=1), watching).closed
+    assert [line for line in watching.lines if "showing the study failed" in line] == watching.lines[-1:]
 
 
 def test_what_is_missing_alone_is_computed_when_a_run_goes_on(make_run: MakeRun) -> None:
     run = make_run("quadratic", samples=4, warmup=2, max_iterations=1)
-    first = processes.run(run)
+    first = local(run)
     append(run, "extended", samples=6, warmup=2)
-    second = processes.run(run)
+    second = local(run)
     assert [trial.config for trial in second.trials[:4]] == [trial.config for trial in first.trials]
     assert [t.ended for t in second.trials[:4]] == [t.ended for t in first.trials]
     assert second.counts()["finished"] == 6
@@ -138,8 +159,9 @@ def test_what_is_missing_alone_is_computed_when_a_run_goes_on(make_run: MakeRun)
 
 def test_ctrl_c_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
     run = make_run("slow_curve", samples=6, max_iterations=9)
-    code = "import sys; from pathlib import Path; from tuneapp.backends import processes\n"
-    code += "from tuneapp.studies import RunDirectory; processes.run(RunDirectory(Path(sys.argv[1])))"
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path\n"
+    code += "from driving import local; from tuneapp.studies import RunDirectory\n"
+    code += "local(RunDirectory(Path(sys.argv[1])))"
     with subprocess.Popen([sys.executable, "-c", code, str(run.path)]) as driver:
         while sum(trial.iterations for trial in run.read().trials) < 6:
             assert driver.poll() is None
@@ -147,26 +169,24 @@ def test_ctrl_c_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
         assert driver.wait(timeout=60) == 0
     before = run.read()
     assert not before.closed
-    after = processes.run(run)
+    after = local(run)
     assert after.closed
     assert after.trials[0].history[: len(before.trials[0].history)] == before.trials[0].history
 
 
 def test_few_warmup_trials_for_many_workers_are_warned_of(make_run: MakeRun) -> None:
-    told: list[str] = []
-    processes.run(
-        make_run("quadratic", samples=3, warmup=1, max_iterations=1, concurrent=2), tell=told.append
-    )
-    assert len(told) == 1
-    assert "only 1 come before the model" in told[0]
-    assert "--warmup 2" in told[0]
+    watching = Watching()
+    local(make_run("quadratic", samples=3, warmup=1, max_iterations=1, concurrent=2), watching)
+    assert len(watching.lines) == 1
+    assert "only 1 come before the model" in watching.lines[0]
+    assert "--warmup 2" in watching.lines[0]
 
 
 def test_a_cluster_is_refused(make_run: MakeRun) -> None:
     run = make_run("quadratic")
     request = replace(run.read().request, resources=Resources(address="auto"))
     with pytest.raises(UsageError, match="--backend ray"):
-        processes.run(RunDirectory.create(run.path.parent, "other", request, {}))
+        local(RunDirectory.create(run.path.parent, "other", request, {}))
 
 
 @pytest.mark.ray
@@ -185,7 +205,7 @@ def test_each_fault_fails_its_trial_alone_with_ray(tmp_path: Path, ray_here: Non
         search=SearchSettings("points", samples=len(points)),
         resources=Resources(concurrent=2, trial_timeout=10.0),  # a busy machine prints slowly
     )
-    study = ray.run(RunDirectory.create(tmp_path, None, request, {}))
+    study = ray(RunDirectory.create(tmp_path, None, request, {}))
     assert study.closed
     faulty, well = study.trials[: len(names)], study.trials[len(names) :]
     assert [trial.state for trial in well] == [TrialState.FINISHED] * len(names)
@@ -198,11 +218,11 @@ def test_each_fault_fails_its_trial_alone_with_ray(tmp_path: Path, ray_here: Non
 @pytest.mark.xdist_group("ray")
 def test_a_run_may_go_on_with_the_other_backend(make_run: MakeRun, ray_here: None) -> None:
     run = make_run("quadratic", samples=3, warmup=3, max_iterations=1)
-    processes.run(run)
+    local(run)
     append(run, "extended", samples=6, warmup=3)
-    ray.run(run)
+    ray(run)
     append(run, "extended", samples=8, warmup=3)
-    study = processes.run(run)
+    study = local(run)
     assert study.counts()["finished"] == 8
     workers = [trial.worker for trial in study.trials]
     assert set(workers[:3]).isdisjoint(workers[3:6])

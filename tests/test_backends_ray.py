@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from driving import ray
 
-from tuneapp.backends import ray
 from tuneapp.studies import RunDirectory, Study, TrialState
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
@@ -26,7 +26,7 @@ def _ray(ray_here: None) -> None:
 
 def test_a_plain_function_is_searched_and_its_record_is_whole(make_run: MakeRun) -> None:
     run = make_run("quadratic", samples=12, warmup=4, scheduler="none", max_iterations=1)
-    study = ray.run(run)
+    study = ray(run)
     assert study.closed
     assert study.counts()["total"] == study.counts()["finished"] == 12
     assert study.counts()["warmup"] == 4
@@ -38,7 +38,7 @@ def test_a_plain_function_is_searched_and_its_record_is_whole(make_run: MakeRun)
 
 
 def test_asha_stops_the_weak_and_says_at_which_rung(make_run: MakeRun) -> None:
-    study = ray.run(make_run("curve", samples=12, algorithm="random", max_iterations=9))
+    study = ray(make_run("curve", samples=12, algorithm="random", max_iterations=9))
     stopped = [trial for trial in study.trials if trial.state is TrialState.STOPPED]
     assert len(stopped) >= 4
     assert all(trial.iterations in (1, 3) and trial.reason.startswith("rung ") for trial in stopped)
@@ -49,18 +49,18 @@ def test_asha_stops_the_weak_and_says_at_which_rung(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize("scheduler", ["hyperband", "median", "none"])
 def test_every_scheduler_runs_a_study_to_its_end(make_run: MakeRun, scheduler: str) -> None:
-    study = ray.run(make_run("curve", samples=8, scheduler=scheduler, max_iterations=9))
+    study = ray(make_run("curve", samples=8, scheduler=scheduler, max_iterations=9))
     counts = study.counts()
     assert counts["finished"] + counts["stopped"] == 8
     assert counts["finished"] == 8 or scheduler != "none"
 
 
 def test_trials_that_raise_or_diverge_are_counted_and_explained(make_run: MakeRun) -> None:
-    study = ray.run(make_run("raises_above_half", max_iterations=1, algorithm="random"))
+    study = ray(make_run("raises_above_half", max_iterations=1, algorithm="random"))
     failed = [trial for trial in study.trials if trial.config["x"] > 0.5]
     assert failed
     assert all(t.state is TrialState.FAILED and t.reason.startswith("RuntimeError: no good") for t in failed)
-    diverging = ray.run(make_run("diverges_above_half", algorithm="random", scheduler="none"))
+    diverging = ray(make_run("diverges_above_half", algorithm="random", scheduler="none"))
     bad = [trial for trial in diverging.trials if trial.config["x"] > 0.5]
     assert bad
     assert all(trial.state is TrialState.DIVERGED and trial.reason == "score is nan" for trial in bad)
@@ -69,7 +69,7 @@ def test_trials_that_raise_or_diverge_are_counted_and_explained(make_run: MakeRu
 
 
 def test_a_killed_worker_goes_on_from_its_checkpoint(make_run: MakeRun) -> None:
-    study = ray.run(make_run("dies_once", samples=2, scheduler="none", max_iterations=5))
+    study = ray(make_run("dies_once", samples=2, scheduler="none", max_iterations=5))
     for trial in study.trials:
         assert trial.state is TrialState.FINISHED
         assert [each.number for each in trial.history] == [1, 2, 3, 4, 5]
@@ -77,7 +77,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(make_run: MakeRun) -> None:
 
 
 def test_a_worker_that_always_dies_fails_its_trial_alone(make_run: MakeRun) -> None:
-    study = ray.run(make_run("dies_always", samples=2, max_iterations=1))
+    study = ray(make_run("dies_always", samples=2, max_iterations=1))
     assert study.closed
     assert [trial.state for trial in study.trials] == [TrialState.FAILED] * 2
     assert all("worker died" in trial.reason for trial in study.trials)
@@ -85,7 +85,7 @@ def test_a_worker_that_always_dies_fails_its_trial_alone(make_run: MakeRun) -> N
 
 def test_only_the_incumbent_keeps_its_checkpoint(make_run: MakeRun) -> None:
     run = make_run("curve", samples=6)
-    study = ray.run(run)
+    study = ray(run)
     assert study.best is not None
     kept = sorted(path.name for path in (run.path / "ray" / "checkpoints").iterdir())
     assert kept == [f"{study.best.number:05d}"]
@@ -93,7 +93,7 @@ def test_only_the_incumbent_keeps_its_checkpoint(make_run: MakeRun) -> None:
 
 
 def test_a_study_of_the_same_seed_proposes_the_same_warmup(make_run: MakeRun) -> None:
-    studies = [ray.run(make_run("quadratic", samples=5, warmup=5, max_iterations=1, seed=3)) for _ in "ab"]
+    studies = [ray(make_run("quadratic", samples=5, warmup=5, max_iterations=1, seed=3)) for _ in "ab"]
     assert [t.config for t in studies[0].trials] == [t.config for t in studies[1].trials]
 
 
@@ -107,8 +107,9 @@ def wait_for(run: RunDirectory, condition: Callable[[Study], bool], process: sub
 
 def drive(run: RunDirectory) -> subprocess.Popen[bytes]:
     """A driver in a process of its own, with a Ray of its own."""
-    code = "import sys; from pathlib import Path; from tuneapp.backends import ray\n"
-    code += "from tuneapp.studies import RunDirectory; ray.run(RunDirectory(Path(sys.argv[1])))"
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path\n"
+    code += "from driving import ray; from tuneapp.studies import RunDirectory\n"
+    code += "ray(RunDirectory(Path(sys.argv[1])))"
     return subprocess.Popen([sys.executable, "-c", code, str(run.path)])
 
 
@@ -144,12 +145,12 @@ def test_ctrl_c_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
     study = run.read()
     assert not study.closed
     assert all(json.loads(line) for line in run.events_file.read_text().splitlines())
-    assert ray.run(run).closed
+    assert ray(run).closed
 
 
 def test_the_engine_leaves_the_folder_of_the_caller_alone(make_run: MakeRun) -> None:
     here = os.getcwd()  # noqa: PTH109
-    ray.run(make_run("quadratic", samples=2, max_iterations=1))
+    ray(make_run("quadratic", samples=2, max_iterations=1))
     assert Path.cwd() == Path(here)
 
 
@@ -175,14 +176,14 @@ def test_a_trial_that_takes_all_memory_fails_alone(
 
 
 def test_a_resumed_study_keeps_the_lag_that_its_first_life_planned(make_run: MakeRun) -> None:
-    study = ray.run(make_run("quadratic", samples=4, warmup=2, max_iterations=1, concurrent=2))
+    study = ray(make_run("quadratic", samples=4, warmup=2, max_iterations=1, concurrent=2))
     assert study.folder is not None
     assert RunDirectory(study.folder).read().request.search.lag == 1
 
 
 def test_repeats_keep_the_weights_of_the_best_config_alone(make_run: MakeRun) -> None:
     run = make_run("curve", samples=6, warmup=3, repeats=2, scheduler="none", max_iterations=3)
-    study = ray.run(run)
+    study = ray(run)
     assert study.best is not None
     assert any(trial.origin == "repeat" for trial in study.trials)
     kept = [path.name for path in (run.path / "ray" / "checkpoints").iterdir()]

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from driving import ray
 from records import append
 
-from tuneapp.backends import ray
 from tuneapp.report import effects as told
 from tuneapp.search import plan as plans
 from tuneapp.search.plan import make_plan
@@ -40,7 +40,7 @@ def cells(make_run: MakeRun) -> RunDirectory:
 
 
 def test_every_cell_runs_to_its_end_with_every_seed(make_run: MakeRun) -> None:
-    study = ray.run(cells(make_run))
+    study = ray(cells(make_run))
     assert study.closed
     ran = sorted((trial.config["x"], trial.seed) for trial in study.trials)
     assert ran == [(x, seed) for x in (0.2, 0.5, 0.9) for seed in (7, 8)]
@@ -62,7 +62,7 @@ def test_an_interrupted_plan_goes_on_with_the_cells_that_are_left(make_run: Make
                     run, "iteration", trial=number, iteration=iteration, metrics={"score": 0.1, "begins": 1}
                 )
             append(run, "finished", trial=number)
-    study = ray.run(run)
+    study = ray(run)
     assert study.closed
     assert len(study.trials) == 6
     assert [trial.seed for trial in study.trials] == [7, 7, 7, 8, 8, 8]

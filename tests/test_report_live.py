@@ -1,6 +1,7 @@
 """What a running study shows, in a terminal and in a log."""
 
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from tuneapp.report import live
 from tuneapp.settings import Metric, Request, SearchSettings
-from tuneapp.studies import RunDirectory, Study
+from tuneapp.studies import Observer, RunDirectory, Study
+from tuneapp.studies.events import from_line
 
 
 @pytest.fixture
@@ -36,9 +38,22 @@ def make(tmp_path: Path) -> RunDirectory:
     return run
 
 
+def replay(run: RunDirectory, observer: Observer) -> None:
+    """Tell the observer of a run's events as its driver did."""
+    study = Study(run.read().request)
+    for line in run.events_file.read_text().splitlines():
+        event = from_line(line)
+        assert event is not None
+        study.apply(event)
+        observer.on_event(study, event)
+        observer.on_tick(study)
+
+
 def text_of(study: Study, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(live.live_table(study, seconds=90, over_at_start=0))
+    progress = live.Progress(study)
+    progress.over_at_start, progress.began = 0, time.monotonic() - 90
+    console.print(live.live_table(study, progress))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -64,30 +79,28 @@ def test_a_narrow_terminal_keeps_numbers_and_cuts_the_config(run: RunDirectory) 
 
 def test_a_log_gets_one_line_for_each_trial_that_ends(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
-    with live.shown(console) as watch:
-        run = make(tmp_path)
-        watch(run.read())
-        watch(run.read())
+    with live.shown(console) as observer:
+        replay(make(tmp_path), observer)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert lines == [
-        "[2/4] trial 0 finished val_accuracy 0.5 after 2 · best 0.5 (trial 0)",
+        "[1/4] trial 0 finished val_accuracy 0.5 after 2 · best 0.5 (trial 0)",
         "[2/4] trial 1 diverged val_accuracy 0.5 after 2 train_loss is nan in epoch 2 · best 0.5 (trial 0)",
     ]
 
 
 def test_trials_that_a_resumed_study_brings_along_are_no_news(run: RunDirectory) -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
-    with live.shown(console) as watch:
-        watch(run.read())
+    with live.shown(console) as observer:
+        observer.on_tick(run.read())
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""
 
 
 def test_quiet_says_nothing(run: RunDirectory) -> None:
     console = Console(file=io.StringIO(), force_terminal=True)
-    with live.shown(console, quiet=True) as watch:
-        watch(run.read())
+    with live.shown(console, quiet=True) as observer:
+        replay(run, observer)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == ""
 

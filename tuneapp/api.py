@@ -270,34 +270,29 @@ def _moded(metric: Metric, mode: str | None) -> Metric:
 
 
 def _show(stack: ExitStack, callbacks: Sequence[Listener], quiet: bool, pictures: bool) -> session.Show:
-    """Progress on stderr. A callback that raises is told of, and ends nothing."""
+    """Progress on stderr, and the user's callbacks."""
     from rich.console import Console
 
     from tuneapp.report import live
 
-    console = Console(stderr=True)
+    terminal = stack.enter_context(live.shown(Console(stderr=True), quiet))
+    heard = [_Callback(callback, terminal) for callback in callbacks]
+    return session.Show(observer=studies.Observers([terminal, *heard]), pictures=pictures)
 
-    def tell(line: str) -> None:
-        if not quiet:
-            console.print(line, highlight=False, soft_wrap=True)
 
-    def guarded(callback: Listener) -> Callable[[studies.Study, Trial], None]:
-        def call(study: studies.Study, trial: Trial) -> None:
-            try:
-                callback(_offered(study), trial)
-            except Exception as error:
-                console.print(
-                    f"a callback failed after trial {trial.number}: {type(error).__name__}: {error}",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+class _Callback(studies.Observer):
+    """Calls a user's function after the end of each trial; what it raises is told each time, and ends
+    nothing."""
 
-        return call
+    def __init__(self, callback: Listener, terminal: studies.Observer) -> None:
+        self.callback, self.terminal = callback, terminal
 
-    watcher = stack.enter_context(live.shown(console, quiet))
-    return session.Show(
-        watchers=[watcher],
-        listeners=[guarded(callback) for callback in callbacks],
-        tell=tell,
-        pictures=pictures,
-    )
+    def on_event(self, study: studies.Study, event: studies.Event) -> None:
+        if not isinstance(event, studies.Ended):
+            return
+        try:
+            self.callback(_offered(study), study.trials[event.trial])
+        except Exception as error:
+            self.terminal.tell(
+                f"a callback failed after trial {event.trial}: {type(error).__name__}: {error}"
+            )

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,25 @@ import numpy as np
 import yaml
 
 from tuneapp import tasks
+from tuneapp.backends import BACKENDS, How, drive, machine
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context
 from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load, shipped
-from tuneapp.studies import Extended, Journal, RunDirectory, Study, Tested, Trial, find_run
+from tuneapp.studies import Extended, Journal, Observer, Observers, RunDirectory, Study, Tested, find_run
 from tuneapp.studies.provenance import provenance
 from tuneapp.tasks import commands, functions
 
 CHECKED = 16  # configs tried before a study starts
 REFRESH = 60.0  # seconds between two reports of a running study
-BACKENDS = ("ray", "local")
-Tell = Callable[[str], None]
 
 
 @dataclass
 class Show:
     """How a running study is watched. The defaults are silence."""
 
-    watchers: list[Callable[[Study], None]] = field(default_factory=list)
-    listeners: list[Callable[[Study, Trial], None]] = field(default_factory=list)  # called after each trial
-    tell: Tell = lambda line: None  # one line of news at a time
+    observer: Observer = field(default_factory=Observer)
     loggers: list[str] = field(default_factory=list)  # tensorboard, mlflow
     dashboard: bool | None = False
     pictures: bool = True  # in the report that ends a run
@@ -139,9 +135,8 @@ def start(
 
     function: of a function's task. Where its name says that no file holds it, workers get it by value.
     """
-    from tuneapp.backends import machine
 
-    lookup(backend, {name: name for name in BACKENDS}, "backend")
+    lookup(backend, BACKENDS, "backend")
     machine.check(request.resources)
     _check_show(show)
     _check_own(request, function)
@@ -152,7 +147,7 @@ def start(
     run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), "backend": backend, **task.facts})
     if function is not None:
         functions.freeze(function, Path(request.options.get("folder", ".")), run.path / "source")
-    show.tell(f"run {run.path}")
+    show.observer.tell(f"run {run.path}")
     return _carry_on(run, show, backend, pickled)
 
 
@@ -185,14 +180,14 @@ def federate(
 
     eager: start its client actors before the first round, not when they pay.
     """
-    from tuneapp.backends import inline, machine
+    from tuneapp.backends import inline
 
     machine.check(request.resources)
     task = tasks.build(request)
     _check_configs(request, task)
     run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), **task.facts})
-    show.tell(f"run {run.path}")
-    study = inline.run(run, show.watchers, eager)
+    show.observer.tell(f"run {run.path}")
+    study = drive(inline.drive, run, show.observer, How(eager=eager))
     if study.closed:
         conclude(run, study)
     return study
@@ -236,7 +231,7 @@ def resume(
     study = run.read()
     settings = study.request.search
     backend = backend or study.facts.get("backend", "ray")
-    lookup(backend, {name: name for name in BACKENDS}, "backend")
+    lookup(backend, BACKENDS, "backend")
     pickled = None
     if function is not None:
         _check_own(study.request, function)
@@ -268,12 +263,13 @@ def conclude(run: RunDirectory, study: Study) -> None:
     own = functions.is_function(study.request.task)  # has no test set, and may not be there to be loaded
     task = None if own else tasks.build(study.request)
     if task is not None and task.conclude is not None and study.tested != best.number:
-        if best.checkpoint is None or not (run.path / best.checkpoint).is_dir():
+        kept = best.kept(study.metric)
+        if kept is None or not (run.path / kept).is_dir():
             raise TuneappError(
                 f"The incumbent's checkpoint is gone from {run.path / 'ray'}; its config is in "
                 f"{run.path / 'report.html'}, train it again to have its weights."
             )
-        context = Context.of(study.request, best.seed, checkpoint=run.path / best.checkpoint)
+        context = Context.of(study.request, best.seed, checkpoint=run.path / kept)
         metrics = task.conclude(best.config, context, folder)
         Journal(run, study).write(Tested(best.number, metrics))
     _write_best(folder, study)
@@ -316,19 +312,17 @@ def predict(name: str, runs_dir: Path, images: list[Path], top: int) -> list[dic
     ]
 
 
-def _carry_on(run: RunDirectory, show: Show, backend: str, function: bytes | None) -> Study:
+def _carry_on(
+    run: RunDirectory, show: Show, backend: str, function: bytes | None, knows_limit: bool = True
+) -> Study:
     from tuneapp import report
-    from tuneapp.backends import processes, ray
     from tuneapp.report.live_csv import LiveTable
 
-    refresher, table = _Refresher(run, show.refresh), LiveTable(run.path / "trials.csv")
-    watchers: list[Callable[[Study], None]] = [*show.watchers, refresher]
-    listeners: list[Callable[[Study, Trial], None]] = [table, *show.listeners]
+    refresher = _Refresher(run, show.refresh)
+    observer = Observers([LiveTable(run.path / "trials.csv"), refresher, show.observer])
+    how = How(function, knows_limit, tuple(show.loggers), show.dashboard)
     try:
-        if backend == "local":
-            study = processes.run(run, watchers, listeners, function, show.tell)
-        else:
-            study = ray.run(run, watchers, show.loggers, show.dashboard, listeners, function, show.tell)
+        study = drive(lookup(backend, BACKENDS, "backend")(), run, observer, how)
     finally:
         refresher.stop()
     if study.closed:
@@ -352,7 +346,7 @@ def _write_best(folder: Path, study: Study) -> None:
     (folder / "metrics.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
 
 
-class _Refresher:
+class _Refresher(Observer):
     """Writes the report now and then, in a process of its own: drawing must not hold up the trials."""
 
     def __init__(self, run: RunDirectory, every: float | None) -> None:
@@ -361,7 +355,7 @@ class _Refresher:
         self.next = time.monotonic() + (every or 0.0)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, study: Study) -> None:
+    def on_tick(self, study: Study) -> None:
         if self.every is None or time.monotonic() < self.next:
             return
         if self.process is None or self.process.poll() is not None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from tuneapp.backends.base import Backend, Observer, Session, drive
+from tuneapp.backends.base import Backend, How, Session, drive
 
-__all__ = ["BACKENDS", "Backend", "Observer", "Session", "drive"]
+__all__ = ["BACKENDS", "Backend", "How", "Session", "drive"]
 
 
 def _named(module: str) -> Callable[[], Backend]:

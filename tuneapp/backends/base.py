@@ -1,4 +1,4 @@
-"""What every backend drives: a session asks, starts, reports and ends trials; the backend says where they run.
+"""What every backend drives: a session asks, starts, reports and ends trials, and says whether they go on.
 
 A backend is a function `drive(session)`: it connects, calls `session.plan(trials at once)`, takes trials
 from `session.next()`, hands their outcomes to `session.take(...)`, and returns when nothing runs and nothing
@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from tuneapp.backends import checkpoints, output
@@ -25,6 +26,7 @@ from tuneapp.studies import (
     Ended,
     Event,
     Journal,
+    Observer,
     Planned,
     Race,
     Reported,
@@ -37,17 +39,15 @@ from tuneapp.studies import (
 )
 
 
-class Observer:
-    """Sees a study as it runs. Its methods do nothing: those who watch override what they need."""
+@dataclass(frozen=True)
+class How:
+    """How a study is run, beside what its request says: nothing of it is kept for a resume."""
 
-    def on_event(self, study: Study, event: Event) -> None:
-        """Called after each event, when it is written and the study and the search know of it."""
-
-    def on_tick(self, study: Study) -> None:
-        """Called now and then, after events and while nothing happens."""
-
-    def tell(self, line: str) -> None:
-        """Takes a line of news for the user."""
+    function: bytes | None = None  # the objective of a task that was passed by value, pickled
+    knows_limit: bool = True  # the task is told the limit of iterations, and ends there by itself
+    loggers: tuple[str, ...] = ()  # of Ray Tune: tensorboard, mlflow
+    dashboard: bool | None = False  # of Ray; None: where its extra is installed
+    eager: bool = False  # a federation's client actors start before the first round, not when they pay
 
 
 class Backend(Protocol):
@@ -62,14 +62,9 @@ class Session:
         self,
         run: RunDirectory,
         observer: Observer,
-        *,
-        function: bytes | None = None,
-        knows_limit: bool = True,
+        how: "How | None" = None,
     ) -> None:
-        """function: the objective of a task that was passed by value, pickled. knows_limit: the task is
-        told the limit of iterations and ends there by itself."""
-        self.run, self.function, self.knows_limit = run, function, knows_limit
-        self.observer = observer
+        self.run, self.observer, self.how = run, observer, how or How()
         self.study = run.read()
         self._stack = ExitStack()
         self._unfinished: deque[Trial] = deque()
@@ -186,14 +181,13 @@ class Session:
             reason = f"cut at the limit of {limit} iterations, with more to give"
             self._end(trial, TrialState.LIMITED, reason, seconds=report.seconds)
             return False
+        seconds = round(seconds, 6)
         self.journal.write(
-            Reported(
-                trial.number, report.number, report.metrics, worker, report.checkpoint, round(seconds, 6)
-            )
+            Reported(trial.number, report.number, report.metrics, worker, report.checkpoint, seconds)
         )
         if ends:
             return True
-        if report.number == limit and self.knows_limit:
+        if report.number == limit and self.how.knows_limit:
             self._end(trial, TrialState.FINISHED, seconds=report.seconds)
             return False
         value = report.metrics.get(metric.name)
@@ -213,7 +207,7 @@ class Session:
         details: str = "",
         seconds: float | None = None,
     ) -> None:
-        """End a trial; of all ended ones only those that may still be the incumbent keep their checkpoints."""
+        """End a trial; of the ended ones only those that may still be the incumbent keep checkpoints."""
         worked = None if seconds is None else round(self._worked.get(trial.number, 0.0) + seconds, 6)
         race = self.study.race
         assert race is not None
@@ -271,24 +265,17 @@ class Session:
         if end.replace_worker and not self._told_of_leftovers:
             self._told_of_leftovers = True
             self.tell(
-                f"trial {trial.number} left behind {end.replace_worker}; its worker was replaced, as after any "
-                "trial that does so (a worker's start costs a second or so)."
+                f"trial {trial.number} left behind {end.replace_worker}; its worker was replaced, as after "
+                "any trial that does so (a worker's start costs a second or so)."
             )
 
 
-def drive(
-    backend: Backend,
-    run: RunDirectory,
-    observer: Observer,
-    *,
-    function: bytes | None = None,
-    knows_limit: bool = True,
-) -> Study:
+def drive(backend: Backend, run: RunDirectory, observer: Observer, how: How | None = None) -> Study:
     """Run all trials that the request asks for and the record does not hold yet; returns the study.
 
     One whose trials are not all over was interrupted; calling this again goes on.
     """
-    with Session(run, observer, function=function, knows_limit=knows_limit) as session:
+    with Session(run, observer, how) as session:
         try:
             backend(session)
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""A study of one trial, without Ray Tune: there is nothing to stop, and no second process to wait for.
+"""Runs a study of one trial in this process: there is nothing to stop, and no second process to wait for.
 
 Ray itself is imported once client actors are wanted.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from tuneapp.backends.record import Record, Watcher, close, search_of
+from tuneapp.backends.base import Session
 from tuneapp.backends.runner import Runner
 from tuneapp.federated.clients import Federation, Orders
 from tuneapp.federated.engines import Images
@@ -18,34 +18,29 @@ from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import ClientPool, LocalPool, Update
 from tuneapp.federated.strategies import State
 from tuneapp.settings import Request, Resources
-from tuneapp.studies import RunDirectory, Study
 
 
-def run(run_directory: RunDirectory, watchers: list[Watcher], eager: bool) -> Study:
-    """Run the only trial of a new study; its record is what `engine.run` would write, which can resume it.
+def drive(session: Session) -> None:
+    """Run the only trial; the record is what another backend would write, which can resume it.
 
-    With `eager` its client actors are there from the first round on, else from when they pay. Ctrl-C ends it
-    between two rounds; the study is then not closed.
+    With `session.how.eager` its client actors are there from the first round on, else from when they pay.
+    Ctrl-C ends it between two rounds.
     """
-    study = run_directory.read()
-    record = Record(run_directory, study, search_of(study), watchers)
+    request = session.study.request
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    with run_directory.lock(), _pool(study.request, eager) as pool:
-        trial = record.ask()
+    with _pool(request, session.how.eager) as pool:
+        session.plan(1)
+        trial = session.next()
         assert trial is not None
-        runner = Runner(study.request, run_directory.path, pool=pool, captures=False)
+        runner = Runner(request, session.run.path, pool=pool, shared=False)
         runner.begin(trial.number, trial.config, trial.seed)
-        record.start(trial)
+        session.start(trial)
         try:
-            while not trial.over:
-                record.take(trial, runner.step(), worker)
-                record.watch()
-        except KeyboardInterrupt:
-            return study
+            while session.take(trial, runner.step(), worker):
+                session.tick()
+            session.tick()
         finally:
             runner.close()
-        close(run_directory, study)
-    return study
 
 
 @contextmanager

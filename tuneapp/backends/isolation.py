@@ -50,6 +50,7 @@ class Baseline:
         self.children = _children()
         self.blas: Any = None
         self.blas_modules = 0
+        self.blas_counts: dict[str, int] = {}  # library -> threads when it was first seen
 
     def restore(self, seed: int, threads: int) -> None:
         """Go back, with random generators seeded by the trial's seed, so that it draws the same wherever it
@@ -57,7 +58,7 @@ class Baseline:
         self._restore_process()
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - the global one, which the user's code may draw from
-        np.seterr(**self.numpy_errors)  # type: ignore[arg-type]
+        np.seterr(**self.numpy_errors)
         os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray sets it only where it is unset
         self._restore_torch(threads)
         self._restore_blas()
@@ -125,16 +126,15 @@ class Baseline:
             torch.set_num_threads(threads)
 
     def _restore_blas(self) -> None:
-        """Thread counts of the BLAS and OpenMP libraries; new ones are looked for where modules were added."""
+        """Thread counts of BLAS and OpenMP; new libraries are looked for where modules were added."""
         if "threadpoolctl" not in sys.modules:
             return
         from threadpoolctl import ThreadpoolController
 
         if self.blas is None or self.blas_modules != len(sys.modules):
-            before = self.blas_counts if self.blas is not None else {}
             self.blas, self.blas_modules = ThreadpoolController(), len(sys.modules)
             counts = {lib.filepath: lib.num_threads for lib in self.blas.lib_controllers}
-            self.blas_counts = counts | before
+            self.blas_counts = counts | self.blas_counts
         for library in self.blas.lib_controllers:
             if library.num_threads != self.blas_counts[library.filepath]:
                 library.set_num_threads(self.blas_counts[library.filepath])

@@ -63,7 +63,7 @@ class _Driver:
             worker.kill()
 
     def _worker(self) -> Worker:
-        return Worker(self.session.study.request, self.session.run.path, self.session.function)
+        return Worker(self.session.study.request, self.session.run.path, self.session.how.function)
 
     def _begin(self, trial: Trial, worker: Worker) -> None:
         worker.begin(trial.number, trial.config, trial.seed)

@@ -134,8 +134,9 @@ class Runner:
             timeout=self.request.resources.trial_timeout,
             pool=self.pool,
         )
-        for self.iterations, self.resumed_from, metrics in self.checkpoints.all()[:1]:
-            context.checkpoint = self.resumed_from
+        if latest := self.checkpoints.all():
+            self.iterations, context.checkpoint, metrics = latest[0]
+            self.resumed_from = context.checkpoint
             yield metrics
         result = task.objective(config, context)
         self.plain = not isinstance(result, Iterator)

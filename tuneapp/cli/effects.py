@@ -134,7 +134,7 @@ def effects(
         show = options.show(stack, quiet or as_json, None, None)
         then = ", then their combination" if plan.combine else ""
         scaled = f"; scaled down: {plan.scale}" if plan.scale else ""
-        show.tell(f"{len(plan.configs)} configs x {len(plan.seeds)} seeds{then}{scaled}")
+        show.observer.tell(f"{len(plan.configs)} configs x {len(plan.seeds)} seeds{then}{scaled}")
         study = session.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
     options.finish(study, as_json)
 

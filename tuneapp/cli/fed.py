@@ -10,7 +10,9 @@ import typer
 from tuneapp.cli import options
 
 if TYPE_CHECKING:
-    from tuneapp.studies import Study
+    from collections.abc import Callable
+
+    from tuneapp.studies import Observer, Study
 
 
 def register(app: typer.Typer) -> None:
@@ -162,7 +164,7 @@ def fed(
         else:
             eager = actors is not None or address is not None
             tell = (lambda line: None) if quiet or as_json else _say
-            show = session.Show(watchers=[_RoundLines(tell)], tell=tell)
+            show = session.Show(observer=round_lines(tell))
             study = session.federate(request, runs_dir, name, sys.argv[1:], show, eager)
             _print_federation(study, as_json)
             session.picture_federation(study)
@@ -204,22 +206,24 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-class _RoundLines:
-    """One line a round, and what the test set says at the end."""
+def round_lines(tell: "Callable[[str], None]") -> "Observer":
+    """An observer that tells one line per round."""
+    from tuneapp.studies import Event, Observer, Reported, Study
 
-    def __init__(self, tell: Any) -> None:
-        self.tell = tell
-        self.told = 0
-
-    def __call__(self, study: "Study") -> None:
-        trial = study.trials[0]
-        for iteration in trial.history[self.told :]:
-            metrics = iteration.metrics
+    class Rounds(Observer):
+        def on_event(self, study: Study, event: Event) -> None:
+            if not isinstance(event, Reported):
+                return
+            metrics = event.metrics
             restarts = int(metrics["actor_restarts"])
-            self.tell(
-                f"round {iteration.number:>4}/{study.request.scheduler.max_iterations}"
+            tell(
+                f"round {event.iteration:>4}/{study.request.scheduler.max_iterations}"
                 f"  loss {metrics['train_loss']:8.4f}  val accuracy {metrics['val_accuracy']:7.2%}"
                 f"  {metrics['client_updates_per_second']:8,.0f} client updates/s"
                 + (f"  {restarts} client actors died and were started anew" if restarts else "")
             )
-        self.told = len(trial.history)
+
+        def tell(self, line: str) -> None:
+            tell(line)
+
+    return Rounds()

@@ -56,12 +56,8 @@ def show(stack: ExitStack, quiet: bool, log: list[str] | None, dashboard: bool |
     from tuneapp.report import live
     from tuneapp.session import Show
 
-    console = Console(stderr=True)
-    watcher = stack.enter_context(live.shown(console, quiet))
-    tell = (
-        (lambda line: None) if quiet else (lambda line: console.print(line, highlight=False, soft_wrap=True))
-    )
-    return Show(watchers=[watcher], tell=tell, loggers=log or [], dashboard=dashboard)
+    observer = stack.enter_context(live.shown(Console(stderr=True), quiet))
+    return Show(observer=observer, loggers=log or [], dashboard=dashboard)
 
 
 def finish(study: Study, as_json: bool) -> None:

@@ -1,7 +1,8 @@
-"""What a running study shows: one live table in a terminal, a plain line an ended trial elsewhere."""
+"""What a running study shows: one live table in a terminal, elsewhere a plain line per ended trial."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, Group
@@ -10,9 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuneapp.studies import Study, Trial, TrialState
+from tuneapp.studies import Asked, Ended, Event, Observer, Study, Trial, TrialState, ranked
 
-Watcher = Callable[[Study], None]
 BARS = "▁▂▃▄▅▆▇█"
 SHOWN = 6  # curves in the live table
 CURVE = 16  # iterations that a sparkline shows
@@ -20,41 +20,84 @@ REFRESH = 0.5  # seconds
 
 
 @contextmanager
-def shown(console: Console, quiet: bool = False) -> Iterator[Watcher]:
-    """A watcher that draws on `console`; call it as often as you like."""
+def shown(console: Console, quiet: bool = False) -> Iterator[Observer]:
+    """An observer that shows the study on `console` until the block ends."""
     if quiet:
-        yield lambda study: None
+        yield Observer()
     elif console.is_terminal:
-        started, drawn = time.monotonic(), 0.0
-        over_at_start: list[int] = []
-        with Live(Text("starting Ray …", "dim"), console=console, auto_refresh=False, transient=True) as live:
-
-            def redraw(study: Study) -> None:
-                nonlocal drawn
-                over_at_start[:] = over_at_start or [_over(study)]
-                if time.monotonic() - drawn >= REFRESH:
-                    drawn = time.monotonic()
-                    live.update(live_table(study, drawn - started, over_at_start[0]), refresh=True)
-
-            yield redraw
+        with Live(Text("starting …", "dim"), console=console, auto_refresh=False, transient=True) as live:
+            yield _Terminal(live)
     else:
-        told: set[int] = set()
-        began = time.time()
+        yield _Lines(console)
 
-        def tell(study: Study) -> None:
-            for trial in study.trials:
-                if trial.ended is None or trial.ended < began or trial.number in told:
-                    continue  # what a resumed study brings along is no news
-                told.add(trial.number)
-                console.print(plain_line(study, trial), highlight=False, soft_wrap=True)
 
-        yield tell
+class _Lines(Observer):
+    """A plain line for each trial that ends."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def on_event(self, study: Study, event: Event) -> None:
+        if isinstance(event, Ended):
+            self.tell(plain_line(study, study.trials[event.trial]))
+
+    def tell(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+
+class _Terminal(_Lines):
+    """One live table."""
+
+    def __init__(self, live: Live) -> None:
+        super().__init__(live.console)
+        self.live = live
+        self.drawn = 0.0
+        self.progress: Progress | None = None
+
+    def on_event(self, study: Study, event: Event) -> None:
+        self.progress = self.progress or Progress(study)
+        self.progress.note(study, event)
+
+    def on_tick(self, study: Study) -> None:
+        if time.monotonic() - self.drawn >= REFRESH:
+            self.drawn = time.monotonic()
+            self.progress = self.progress or Progress(study)
+            self.live.update(live_table(study, self.progress), refresh=True)
+
+
+class Progress:
+    """What the table shows, kept up to date event by event: reading all trials would take longer the more
+    there are."""
+
+    def __init__(self, study: Study) -> None:
+        """study: as this life of it finds it; what is over already is no news."""
+        self.began = time.monotonic()
+        self.over_at_start = study.over
+        self.states = Counter(trial.state for trial in study.trials)
+        self.running = {trial.number: trial for trial in study.trials if not trial.over}
+        self.leaders = ranked(study.trials, study.metric)[: SHOWN // 2]
+
+    def note(self, study: Study, event: Event) -> None:
+        if isinstance(event, Asked):
+            self.running[event.trial] = study.trials[event.trial]
+        elif isinstance(event, Ended):
+            trial = self.running.pop(event.trial, study.trials[event.trial])
+            self.states[trial.state] += 1
+            self.leaders = ranked([*self.leaders, trial], study.metric)[: SHOWN // 2]
+
+    @property
+    def counts(self) -> dict[TrialState, int]:
+        return {**self.states, TrialState.RUNNING: len(self.running)}
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
 
 
 def plain_line(study: Study, trial: Trial) -> str:
     best = study.best
     parts = [
-        f"[{_over(study)}/{max(study.request.search.samples, len(study.trials))}]",
+        f"[{study.over}/{max(study.request.search.samples, len(study.trials))}]",
         f"trial {trial.number} {trial.state.value}",
     ]
     if (value := study.value(trial)) is not None:
@@ -66,22 +109,21 @@ def plain_line(study: Study, trial: Trial) -> str:
     return " ".join(parts)
 
 
-def live_table(study: Study, seconds: float, over_at_start: int) -> Group:
-    """seconds since this life of the study began; over_at_start trials were over by then."""
-    counts = study.counts()
-    samples = max(study.request.search.samples, counts["total"])
-    over = _over(study)
-    states = " · ".join(f"{counts[state.value]} {state.value}" for state in TrialState if counts[state.value])
-    head = Text.assemble((study.name, "bold"), f"  {over}/{samples} trials: {states or 'none yet'}")
+def live_table(study: Study, progress: Progress) -> Group:
+    samples = max(study.request.search.samples, len(study.trials))
+    counts = progress.counts
+    states = " · ".join(f"{counts[state]} {state}" for state in TrialState if counts.get(state))
+    head = Text.assemble((study.name, "bold"), f"  {study.over}/{samples} trials: {states or 'none yet'}")
     table = Table(box=None, padding=(0, 1), expand=True)
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column(study.metric.name, justify="right", no_wrap=True)
     table.add_column("curve", no_wrap=True)
     table.add_column("config", overflow="ellipsis", no_wrap=True, ratio=1)
-    for trial in _worth_showing(study):
+    best = study.best
+    for trial in [*progress.leaders, *list(progress.running.values())[-SHOWN:]]:
         value = study.value(trial)
-        style = "bold green" if trial is study.best else "" if trial.over else "cyan"
+        style = "bold green" if trial is best else "" if trial.over else "cyan"
         table.add_row(
             str(trial.number),
             trial.state.value,
@@ -90,13 +132,14 @@ def live_table(study: Study, seconds: float, over_at_start: int) -> Group:
             short_config(study, trial),
             style=style,
         )
-    rate = sum(trial.last.get("examples_per_second", 0.0) for trial in study.trials if not trial.over)
-    foot = [f"{_clock(seconds)} gone"]
-    if over > over_at_start:
-        foot.append(f"about {_clock(seconds * (samples - over) / (over - over_at_start))} left")
+    rate = sum(trial.last.get("examples_per_second", 0.0) for trial in progress.running.values())
+    ended = study.over - progress.over_at_start
+    foot = [f"{_clock(progress.seconds)} elapsed"]
+    if ended > 0:
+        foot.append(f"about {_clock(progress.seconds * (samples - study.over) / ended)} left")
     if rate:
         foot.append(f"{rate:,.0f} examples/s")
-    return Group(head, ProgressBar(total=samples, completed=over), table, Text(" · ".join(foot), "dim"))
+    return Group(head, ProgressBar(total=samples, completed=study.over), table, Text(" · ".join(foot), "dim"))
 
 
 def sparkline(values: list[float], width: int = CURVE) -> str:
@@ -116,18 +159,6 @@ def short_config(study: Study, trial: Trial) -> str:
         for name, value in trial.config.items()
         if isinstance(space.get(name), dict)
     )
-
-
-def _worth_showing(study: Study) -> list[Trial]:
-    """The best that ended, then those that run."""
-    scored = [(score, trial) for trial in study.trials if (score := study.score(trial)) is not None]
-    leaders = sorted(scored, key=lambda pair: pair[0], reverse=True)[: SHOWN // 2]
-    running = [trial for trial in study.trials if not trial.over]
-    return [trial for _, trial in leaders] + running[-SHOWN:]
-
-
-def _over(study: Study) -> int:
-    return sum(trial.over for trial in study.trials)
 
 
 def _clock(seconds: float) -> str:

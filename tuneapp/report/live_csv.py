@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuneapp.report.tables import trials_frame
-from tuneapp.studies import Study, Trial
+from tuneapp.studies import Ended, Event, Observer, Study, Trial
 
 PAUSE = 1.0  # seconds between two writes: a thousand short trials are written in a few
 
 
-class LiveTable:
+class LiveTable(Observer):
     """Called after the end of each trial. Rows come in that order; the table that `write` leaves at the end
     of the run has them in the order of asking."""
 
@@ -20,8 +20,10 @@ class LiveTable:
         self.waiting: list[Trial] = []
         self.written = float("-inf")
 
-    def __call__(self, study: Study, trial: Trial) -> None:
-        self.waiting.append(trial)
+    def on_event(self, study: Study, event: Event) -> None:
+        if not isinstance(event, Ended):
+            return
+        self.waiting.append(study.trials[event.trial])
         if time.monotonic() - self.written < PAUSE:
             return
         if not self.columns:  # a resumed study brings trials along

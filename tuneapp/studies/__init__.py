@@ -15,6 +15,7 @@ from tuneapp.studies.events import (
 )
 from tuneapp.studies.incumbent import Race, ranked, undefeated
 from tuneapp.studies.journal import Journal
+from tuneapp.studies.observer import Observer, Observers
 from tuneapp.studies.study import Study
 from tuneapp.studies.trials import Iteration, Trial, TrialState
 
@@ -26,6 +27,8 @@ __all__ = [
     "Extended",
     "Iteration",
     "Journal",
+    "Observer",
+    "Observers",
     "Planned",
     "Race",
     "Reported",

@@ -1,4 +1,4 @@
-"""The actor in which trials run: one iteration a call, reused by the next trial."""
+"""The actor in which trials run: one iteration per call, reused by the next trial."""
 
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ class TrialActor(tune.Trainable):
         function: bytes | None = None,
     ) -> None:
         assert request is not None  # bound by tune.with_parameters
-        known = Request.from_json(request)
-        if known.resources.address is not None:  # Ray has put a copy of the user's folder here
-            known = functions.moved(known, Path.cwd())
+        asked = Request.from_json(request)
+        if asked.resources.address is not None:  # Ray has put a copy of the user's folder here
+            asked = functions.moved(asked, Path.cwd())
         passed = None if function is None else cloudpickle.loads(function)
-        self.runner = Runner(known, Path(run), passed, client_actors.pool_of(known.resources))
+        self.runner = Runner(asked, Path(run), passed, client_actors.pool_of(asked.resources))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -35,7 +35,7 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        return self.runner.step()
+        return {"outcomes": self.runner.step()}  # never `done`: the session says when a trial ends
 
     def cleanup(self) -> None:
         self.runner.close()

@@ -1,0 +1,12 @@
+"""Runs a run directory on a backend by its name, as a session does."""
+
+from tuneapp.backends import BACKENDS, How, drive
+from tuneapp.studies import Observer, RunDirectory, Study
+
+
+def local(run: RunDirectory, observer: Observer | None = None) -> Study:
+    return drive(BACKENDS["local"](), run, observer or Observer(), How())
+
+
+def ray(run: RunDirectory, observer: Observer | None = None) -> Study:
+    return drive(BACKENDS["ray"](), run, observer or Observer(), How())
