@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tuneapp.errors import lookup
 from tuneapp.settings import Metric, SchedulerSettings
 from tuneapp.stopping.asha import asha, hyperband
-from tuneapp.stopping.base import Rule, Stop
+from tuneapp.stopping.base import SCORE, Rule, Stop
 from tuneapp.stopping.median import median
 from tuneapp.stopping.none import none
 
@@ -22,10 +22,10 @@ RULES: dict[str, Callable[[SchedulerSettings, Metric], Rule]] = {
 }
 
 
-def make_rule(settings: SchedulerSettings, metric: Metric | None = None) -> Rule:
-    """A fresh rule, which was told nothing yet.
+def make_rule(settings: SchedulerSettings, metric: Metric = SCORE) -> Rule:
+    """A fresh rule, which has seen no result yet.
 
-    Rules are told scores (higher is better); `metric` lets their reasons name its values instead, as people
-    know them. Raises UnknownName where RULES has no such type.
+    Rules take scores, of which higher ones are better. With the `metric` their reasons show its values, not
+    the scores: a loss has no minus sign. Raises UnknownName where RULES has no such type.
     """
-    return lookup(settings.type, RULES, "scheduler")(settings, metric or Metric("score"))
+    return lookup(settings.type, RULES, "scheduler")(settings, metric)

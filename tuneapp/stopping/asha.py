@@ -10,7 +10,7 @@ from collections import defaultdict
 import numpy as np
 
 from tuneapp.settings import Metric, SchedulerSettings
-from tuneapp.stopping.base import Rule, Stop
+from tuneapp.stopping.base import SCORE, Rule, Stop
 
 BRACKETS = 3  # at most, of hyperband
 
@@ -25,10 +25,9 @@ class Asha(Rule):
     """
 
     def __init__(
-        self, grace: int, reduction: int, max_iterations: int | None = None, metric: Metric | None = None
+        self, grace: int, reduction: int, max_iterations: int | None = None, metric: Metric = SCORE
     ) -> None:
-        """The metric says in which sign a reason shows scores; without one they are shown as they are."""
-        self.grace, self.reduction, self.metric = grace, reduction, metric or Metric("score")
+        self.grace, self.reduction, self.metric = grace, reduction, metric
         self.limit = max_iterations or math.inf
         # Ray hands numpy a percentage; for a reduction of 6 the way there and back changes the last bit.
         self._quantile = (1 - 1 / reduction) * 100 / 100
@@ -62,24 +61,28 @@ class Hyperband(Rule):
     """
 
     def __init__(
-        self, grace: int, reduction: int, max_iterations: int | None = None, metric: Metric | None = None
+        self, grace: int, reduction: int, max_iterations: int | None = None, metric: Metric = SCORE
     ) -> None:
         starts = [grace * reduction**k for k in range(BRACKETS)]
         starts = [start for start in starts if start <= (max_iterations or math.inf)]
         self.brackets = [Asha(start, reduction, max_iterations, metric) for start in starts]
         weights = np.e ** -np.arange(len(starts))
         self._shares = weights / weights.sum()
-        self._bracket_of: dict[int, Asha] = {}
+        self._drawn: dict[int, int] = {}
 
     def report(self, trial: int, iteration: int, score: float) -> Stop | None:
-        if trial not in self._bracket_of:
-            # numpy's old generator, for it draws what it drew in studies that are to be resumed.
-            draw = np.random.RandomState(trial % 2**32).choice(len(self.brackets), p=self._shares)
-            self._bracket_of[trial] = self.brackets[draw]
-        return self._bracket_of[trial].report(trial, iteration, score)
+        return self.brackets[self.bracket_of(trial)].report(trial, iteration, score)
 
     def rungs(self, below: int) -> list[int]:
         return self.brackets[0].rungs(below)
+
+    def bracket_of(self, trial: int) -> int:
+        """From 0, the bracket with the earliest rungs."""
+        if trial not in self._drawn:
+            # numpy's legacy generator: the studies of version 0.1 resume in the same brackets.
+            rng = np.random.RandomState(trial % 2**32)
+            self._drawn[trial] = int(rng.choice(len(self.brackets), p=self._shares))
+        return self._drawn[trial]
 
 
 def asha(settings: SchedulerSettings, metric: Metric) -> Rule:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from tuneapp.settings import Metric
+
+SCORE = Metric("score")  # where reasons show scores as they are
+
 
 @dataclass(frozen=True)
 class Stop:
