@@ -22,9 +22,10 @@ class Journal:
         self._first: float | None = None  # this driver's first event: what lies before it is a pause
 
     def write(self, event: Event) -> None:
-        self.study.apply(self.run.append(replace(event, time=time.time(), clock=self._clock())))
+        written = self.run.append(replace(event, time=time.time(), clock=self._clock()))
+        self.study.apply(written)
         for listener in self.listeners:
-            listener(event)
+            listener(written)
 
     def _clock(self) -> float:
         now = time.monotonic()
