@@ -102,8 +102,9 @@ class Runner:
             ITERATION: self.iterations,
             METRICS: metrics,
             CHECKPOINT: None if kept is None else str(kept.relative_to(self.run_path)),
-            self.request.metric.name: metrics[self.request.metric.name],  # what the scheduler reads
         }
+        if self.request.metric.name in metrics:  # what the scheduler reads
+            step[self.request.metric.name] = metrics[self.request.metric.name]
         if self.plain:
             step |= _end(State.FINISHED)
         elif self.deadline is not None and time.monotonic() > self.deadline:
@@ -130,7 +131,7 @@ class Runner:
             yield metrics
         result = task.objective(config, context)
         self.plain = not isinstance(result, Iterator)
-        for metrics in iterate(result, self.request.metric):
+        for metrics in iterate(result, self.request.metric, reported=context.checkpoint is not None):
             self.iterations += 1
             yield metrics
 
