@@ -160,7 +160,7 @@ def _number(value: Any) -> float | None:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return -math.inf if value < 0 else math.inf
 
 
 def _described(value: Any) -> str:
@@ -175,7 +175,7 @@ def _described(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"a {type(value).__name__} of {len(value)}"
     if shape:
-        return f"{_article(type(value).__name__)} of shape {tuple(shape)}"
+        return f"an array of shape {tuple(shape)}"
     return f"{_article(type(value).__name__)}: {value!r:.80}"
 
 

@@ -271,7 +271,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 def _matches(line: str, patterns: list[re.Pattern[str]], metric: str) -> Metrics:
     """The numbers of a line's first match of each pattern."""
-    plain = COLOURS.sub("", line)
+    plain = COLOURS.sub("", line.rstrip("\r\n"))
     metrics: Metrics = {}
     for pattern in patterns:
         match = pattern.search(plain)

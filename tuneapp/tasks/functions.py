@@ -110,7 +110,7 @@ class FunctionTask(Task):
         return freeze(self.function, self._folder or Path(), target)
 
     def _metric_note(self) -> str:
-        return f"'{self.metric.name}', the number that {name_of(self.function)}() returns or yields"
+        return f"'{self.metric.name}', the number that {name_of(self.function)}() gives"
 
     def _limit_note(self, limit: int | None) -> str:
         function = self.function
