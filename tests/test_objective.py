@@ -114,6 +114,11 @@ def test_a_trial_that_never_reports_its_metric_has_failed_and_says_what_came(giv
     assert says in str(raised.value)
 
 
+def test_a_returned_result_without_the_metric_is_refused_before_it_counts() -> None:
+    with pytest.raises(TuneappError, match="it gave accuracy"):
+        next(iterate({"accuracy": 1.0}, LOSS))
+
+
 def test_what_a_generator_returns_is_told_to_be_lost() -> None:
     def objective() -> Iterator[Any]:
         yield {"n": 1}

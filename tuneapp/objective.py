@@ -64,8 +64,9 @@ def iterate(result: Any, metric: Metric, reported: bool = False) -> Iterator[Met
     """
     report = _Report(metric, reported)
     if not isinstance(result, Iterator):
-        yield report.metrics(result, "returned")
-        report.refuse_without_metric()
+        metrics = report.metrics(result, "returned")
+        report.refuse_without_metric()  # before anybody takes it for a result
+        yield metrics
         return
     ended = False
     while not ended:
