@@ -69,9 +69,9 @@ def sleeps_for_ever(x: float) -> float:
 FAULTS = {
     raises: "ValueError: no good",
     returns_nan: "score is nan",
-    returns_none: "must return a number or a dict of numbers, or yield them, but gave NoneType",
-    returns_a_string: "but gave str: 'much'",
-    returns_what_cannot_be_pickled: "but gave function",
+    returns_none: "must return a number or a dict of numbers, or yield them, but it returned None",
+    returns_a_string: "but it returned text 'much'",
+    returns_what_cannot_be_pickled: "but it returned a function",
     raises_what_cannot_be_pickled: "RuntimeError: with a lock in it",
     prints_100_mb: "RuntimeError: after much talk",
     exits: "it called sys.exit(3)",

@@ -1,6 +1,7 @@
 """Functions and commands of the user's own, found, checked, frozen, and tuned from the command line."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 import pytest
 from typer.testing import CliRunner
 
+from tuneapp import tasks
 from tuneapp.cli import app
 from tuneapp.errors import TuneappError, UsageError
 from tuneapp.objective import Context
@@ -184,7 +186,10 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
         (["--command", "prog {x}", "--param", "x=int:1:3"], "result must be found"),
         (["--command", "prog {x", "--param", "x=int:1:3"], "cannot be read"),
         (["--command", "prog 'x", "--param", "x=int:1:3"], "cannot be read"),
-        (["--command", "prog {x}", "--param", "x=int:1:3", "--metric-regex", "loss"], "must have a group"),
+        (
+            ["--command", "prog {x}", "--param", "x=int:1:3", "--metric-regex", "loss"],
+            "must say where the number is: 'loss={number}'",
+        ),
         (["--command", "prog {x}", "--param", "x=int:1:3", "--metric-regex", "("], "no regular expression"),
         (["--command", "prog", "--metric-regex", "(.*)"], "must have a space"),
     ],
@@ -217,6 +222,166 @@ def test_a_module_that_exits_when_it_is_imported_is_refused(project: Path) -> No
     (project / "script.py").write_text("raise SystemExit(1)")
     with pytest.raises(UsageError, match="cannot be imported: SystemExit"):
         functions.load(f"{project / 'script.py'}:score")
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+
+
+SCORE = "def score(x): return -abs(x - CENTRE)\n"
+# What is tuned, its files, and the folder that its imports start from.
+PACKAGES = {
+    "a package": (
+        "own/train.py",
+        {"own/helper.py": "CENTRE = 0.3", "own/train.py": "from .helper import CENTRE"},
+        ".",
+    ),
+    "two deep": (
+        "own/deep/er/train.py",
+        {
+            "own/helper.py": "CENTRE = 0.3",
+            "own/deep/__init__.py": "from ..helper import CENTRE",
+            "own/deep/er/__init__.py": "",
+            "own/deep/er/train.py": "from .. import CENTRE\nfrom ...helper import CENTRE as same",
+        },
+        ".",
+    ),
+    "a folder without an __init__.py": (
+        "own/sub/train.py",
+        {"own/util.py": "CENTRE = 0.3", "own/sub/train.py": "def score(x):\n    from ..util import CENTRE"},
+        ".",
+    ),
+    "no __init__.py at all": (
+        "bare/train.py",
+        {"bare/helper.py": "CENTRE = 0.3", "bare/train.py": "from .helper import CENTRE"},
+        ".",
+    ),
+    "a src layout, imports from its top": (
+        "src/srcpkg/train.py",
+        {
+            "src/srcpkg/__init__.py": "",
+            "src/srcpkg/util.py": "CENTRE = 0.3",
+            "src/srcpkg/train.py": "from srcpkg.util import CENTRE",
+        },
+        "src",
+    ),
+    "a file named as a module of Python's own": (
+        "own/random.py",
+        {
+            "own/helper.py": "import random\nCENTRE = 0.3 + 0 * random.random()",
+            "own/random.py": "from .helper import CENTRE",
+        },
+        ".",
+    ),
+    "a package named as a module of Python's own": (
+        "json/train.py",
+        {
+            "json/__init__.py": "",
+            "json/helper.py": "CENTRE = 0.3",
+            "json/train.py": "from .helper import CENTRE",
+        },
+        ".",
+    ),
+    "a package that imports the file back": (
+        "own/train.py",
+        {
+            "own/__init__.py": "from .train import score\nfrom .helper import CENTRE",
+            "own/helper.py": "CENTRE = 0.3",
+            "own/train.py": "from .helper import CENTRE",
+        },
+        ".",
+    ),
+    "a package's siblings by their bare names": (
+        "own/train.py",
+        {"own/barehelper.py": "CENTRE = 0.3", "own/train.py": "from barehelper import CENTRE"},
+        ".",
+    ),
+    "a package's own __init__.py": (
+        "own/__init__.py",
+        {"own/__init__.py": "from .helper import CENTRE", "own/helper.py": "CENTRE = 0.3"},
+        ".",
+    ),
+    "a file with dots in its name": (
+        "own/train.v2.py",
+        {"own/helper.py": "CENTRE = 0.3", "own/train.v2.py": "from .helper import CENTRE"},
+        ".",
+    ),
+    "a folder with a hyphen in its name": (
+        "own/my-models/train.py",
+        {"own/helper.py": "CENTRE = 0.3", "own/my-models/train.py": "from ..helper import CENTRE"},
+        ".",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PACKAGES)
+def test_a_file_of_a_package_is_imported_as_its_packages_module(project: Path, kind: str) -> None:
+    place, files, root = PACKAGES[kind]
+    own = {"own/__init__.py": "", **files} if place.startswith("own") else files
+    inside = "CENTRE" in own[place] and own[place].startswith("def")
+    own[place] += "\n    return -abs(x - CENTRE)\n" if inside else f"\n{SCORE}"
+    write(project, own)
+    task = tasks.find(f"{place}:score")
+    assert task.function is not None
+    assert task.function(x=0.3) == 0
+    assert task.name == f"{project / place}:score"
+    assert task.options == {"folder": str((project / root).resolve())}
+    kept = {path.relative_to(project / "kept") for path in task.freeze(project / "kept")}
+    assert kept == {Path(name).relative_to(root) for name in own}
+    code = f"from tuneapp import tasks; print(tasks.find({task.name!r}).function(x=.3)); "
+    code += "import json; json.dumps(1)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=False
+    )
+    assert answer.stdout.split() == ["-0.0"], answer.stderr
+
+
+def test_a_package_is_found_where_its_folder_was_copied_to(project: Path) -> None:
+    write(
+        project,
+        {
+            "a/own/__init__.py": "",
+            "a/own/helper.py": "CENTRE = 1",
+            "a/own/train.py": f"from .helper import CENTRE\n{SCORE}",
+        },
+    )
+    task = tasks.find("a/own/train.py:score")
+    shutil.copytree(project / "a", project / "b")
+    moved = task.moved(project / "b")
+    assert moved.name == f"{project / 'b/own/train.py'}:score"
+    assert Path(sys.modules[moved.function.__module__].__file__ or "") == project / "b/own/train.py"  # type: ignore[union-attr]
+
+
+def test_a_file_that_is_a_link_is_where_it_points_to(project: Path) -> None:
+    write(
+        project,
+        {
+            "real/linked.py": "from realneighbour import CENTRE\n" + SCORE,
+            "real/realneighbour.py": "CENTRE = 0.3",
+        },
+    )
+    (project / "linked.py").symlink_to("real/linked.py")
+    task = tasks.find("linked.py:score")
+    assert task.options["folder"] == str(project / "real")
+    assert {path.name for path in task.freeze(project / "kept")} == {"linked.py", "realneighbour.py"}
+
+
+def test_a_package_is_tuned_from_the_command_line(project: Path) -> None:
+    write(
+        project,
+        {
+            "own/__init__.py": "",
+            "own/helper.py": "CENTRE = 0.3",
+            "own/train.py": f"from .helper import CENTRE\n{SCORE}",
+        },
+    )
+    study = tune("own/train.py:score", "--param", "x=float:0:1", "--samples", "4")
+    assert study.counts()["finished"] == 4
+    assert study.folder is not None
+    assert (study.folder / "source" / "own" / "helper.py").is_file()
 
 
 def whole(config: dict[str, Any]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneapp import session, studies
+from tuneapp import session, studies, tasks
 from tuneapp.errors import UsageError, lookup
 from tuneapp.objective import Diverged, iterate
 from tuneapp.search import make_search
@@ -96,11 +96,9 @@ def tune(
     searched = subject.file.space
     if points:
         searched = SearchSpace(searched.hyperparameters, [*searched.points, *points])
-    metrics = _metrics(metric, mode) or [
-        _moded(subject.file.metric or session.default_metric(subject.task), mode)
-    ]
+    metrics = _metrics(metric, mode) or [_moded(subject.metric, mode)]
     request = session.make_request(
-        subject.task,
+        subject,
         subject.file,
         searched,
         metric=metrics[0],
@@ -125,7 +123,7 @@ def tune(
     with ExitStack() as stack:
         show = _show(stack, callbacks, quiet, pictures)
         argv = [f"tuneapp.tune({functions.name_of(score)})", *sys.argv]
-        study = session.start(request, Path(runs_dir), name, argv, show, backend, subject.function)
+        study = session.start(request, Path(runs_dir), name, argv, show, backend, subject)
     return _offered(study)
 
 
@@ -223,7 +221,7 @@ def ask_tell(
     searched = _space(space).space
     if points:
         searched = SearchSpace(searched.hyperparameters, [*searched.points, *points])
-    functions.refuse_empty(searched, "ask_tell()")
+    tasks.refuse_empty(searched, "ask_tell()")
     settings = SearchSettings(search, samples=samples, warmup=warmup, seed=seed, deterministic=False)
     return AskTell(searched, _metrics(metric, mode)[0], settings)
 
@@ -234,22 +232,10 @@ def _offered(study: studies.Study) -> Study:
     return Study(**given)
 
 
-def _subject(score: Callable[..., Any] | str, space: Space | None) -> session.Subject:
-    if isinstance(score, str):
-        file = None if space is None else _space(space)
-        subject = session.subject(score, None)
-        return (
-            subject
-            if file is None
-            else session.Subject(subject.task, file, subject.options, subject.function)
-        )
-    if not callable(score):
+def _subject(score: Callable[..., Any] | str, space: Space | None) -> tasks.Task:
+    if not isinstance(score, str) and not callable(score):
         raise UsageError(f"score must be a function or its name, but got {type(score).__name__}.")
-    file = SpaceFile(SearchSpace(functions.annotated_space(score))) if space is None else _space(space)
-    found = functions.reference(score)
-    if found is None:
-        return session.Subject(functions.BY_VALUE + functions.name_of(score), file, {}, score)
-    return session.Subject(found[0], file, {"folder": str(found[1])}, score)
+    return tasks.find(score, None if space is None else _space(space))
 
 
 def _space(space: Space) -> SpaceFile:

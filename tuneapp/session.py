@@ -5,11 +5,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from tuneapp import tasks
@@ -18,12 +18,10 @@ from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context
 from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
-from tuneapp.spaces.files import SpaceFile, load, shipped
+from tuneapp.spaces.files import SpaceFile
 from tuneapp.studies import Extended, Journal, Observer, Observers, RunDirectory, Study, Tested, find_run
 from tuneapp.studies.provenance import provenance
-from tuneapp.tasks import commands, functions
 
-CHECKED = 16  # configs tried before a study starts
 REFRESH = 60.0  # seconds between two reports of a running study
 
 
@@ -38,13 +36,8 @@ class Show:
     refresh: float | None = REFRESH  # of report.html while the run goes on; None: at its end only
 
 
-def shipped_space(name: str) -> SpaceFile:
-    """The search space of a built-in task; for an imported image set, that of any pictures."""
-    return load(name if name in shipped() else "images")
-
-
 def make_request(
-    task: str,
+    task: tasks.Task,
     file: SpaceFile,
     space: SearchSpace,
     *,
@@ -56,57 +49,17 @@ def make_request(
     also: list[Metric] | None = None,
 ) -> Request:
     """The file's settings, each overridden by what was given here (None: not given)."""
+    limit = {"max_iterations": task.max_iterations}
     return Request(
-        task=task,
+        task=task.name,
         space=space.to_dict(),
-        metric=metric or file.metric or default_metric(task),
+        metric=metric or task.metric,
         also=tuple(also or ()),
         options=_given(options),
         search=SearchSettings(**{**file.search, **_given(search)}),
-        scheduler=SchedulerSettings(**{**file.scheduler, **_given(scheduler)}),
+        scheduler=SchedulerSettings(**{**limit, **file.scheduler, **_given(scheduler)}),
         resources=Resources(**{**file.resources, **_given(resources)}),
     )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is tuned, and the space to begin with."""
-
-    task: str
-    file: SpaceFile
-    options: dict[str, Any] = field(default_factory=dict)  # of the task
-    function: functions.Function | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether flags may add hyperparameters: it is the user's own, and says itself which it takes."""
-        return self.function is not None or self.task == commands.TASK
-
-
-def subject(
-    task: str | None,
-    space: Path | None,
-    data_dir: Path | None = None,
-    command: str | None = None,
-    metric_regex: list[str] | None = None,
-) -> Subject:
-    """A built-in task, a function (`file.py:name`), or a command. Raises UsageError for others."""
-    file = None if space is None else load(str(space))
-    if command is not None:
-        if task is not None:
-            raise UsageError(f"A study has a task or a --command, but got both: {task} and {command}.")
-        options = {"command": command, "metric_regex": list(metric_regex or []), "folder": str(Path.cwd())}
-        return Subject(commands.TASK, file or SpaceFile(SearchSpace({})), options)
-    task = task or (None if file is None else file.task)
-    if task is None:
-        raise UsageError("A task must be named: digits, file.py:function, or one in the --space file.")
-    if functions.is_function(task):
-        task, folder = functions.located(task)
-        function = functions.load(task, folder)
-        own = file or SpaceFile(SearchSpace(functions.annotated_space(function)))
-        return Subject(task, own, {"folder": str(folder)}, function)
-    tasks.refuse_unknown(task, data_dir)
-    return Subject(task, file or shipped_space(task))
 
 
 def metric_of(text: str, mode: str | None = None) -> Metric:
@@ -116,12 +69,6 @@ def metric_of(text: str, mode: str | None = None) -> Metric:
     return Metric(name, own or mode or usual)  # type: ignore[arg-type]
 
 
-def default_metric(task: str) -> Metric:
-    """What a number that a function returns is called, or the accuracy that a built-in task reports."""
-    own = functions.is_function(task) or task == commands.TASK
-    return Metric("score" if own else "val_accuracy")
-
-
 def start(
     request: Request,
     runs_dir: Path,
@@ -129,26 +76,23 @@ def start(
     argv: list[str],
     show: Show,
     backend: str = "ray",
-    function: functions.Function | None = None,
+    task: tasks.Task | None = None,
 ) -> Study:
     """A new study. Its task and resources are looked at before a folder is made or Ray is started.
 
-    function: of a function's task. Where its name says that no file holds it, workers get it by value.
+    task: the request's, as it was found; None: the one that the request records.
     """
 
     lookup(backend, BACKENDS, "backend")
     machine.check(request.resources)
     _check_show(show)
-    _check_own(request, function)
-    by_value = request.task.startswith(functions.BY_VALUE)
-    pickled = functions.pickled(function) if function is not None and by_value else None
-    task = tasks.build(request, function if by_value else None)
-    _check_configs(request, task)
-    run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), "backend": backend, **task.facts})
-    if function is not None:
-        functions.freeze(function, Path(request.options.get("folder", ".")), run.path / "source")
-    show.observer.tell(f"run {run.path}")
-    return _carry_on(run, show, backend, pickled)
+    task = task or tasks.from_record(request)
+    facts, pickled = task.check(request).facts, task.pickled()
+    run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), "backend": backend, **facts})
+    task.freeze(run.path / "source")
+    for line in (f"run {run.path}", *task.notes(request)):
+        show.observer.tell(line)
+    return _carry_on(run, show, backend, pickled, task.knows_limit)
 
 
 def _check_show(show: Show) -> None:
@@ -162,17 +106,6 @@ def _check_show(show: Show) -> None:
         loggers.check(show.loggers)
 
 
-def _check_own(request: Request, function: functions.Function | None) -> None:
-    """Raises UsageError where a user's own function or command does not fit its space."""
-    space = SearchSpace.from_dict(request.space)
-    if request.task == commands.TASK:
-        commands.check(request.options["command"], request.options["metric_regex"], space)
-    if function is not None or request.task == commands.TASK:
-        functions.refuse_empty(space, request.task)
-    if function is not None:
-        functions.check(function, space)
-
-
 def federate(
     request: Request, runs_dir: Path, name: str | None, argv: list[str], show: Show, eager: bool
 ) -> Study:
@@ -183,9 +116,8 @@ def federate(
     from tuneapp.backends import inline
 
     machine.check(request.resources)
-    task = tasks.build(request)
-    _check_configs(request, task)
-    run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), **task.facts})
+    facts = tasks.from_record(request).check(request).facts
+    run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), **facts})
     show.observer.tell(f"run {run.path}")
     study = drive(inline.drive, run, show.observer, How(eager=eager))
     if study.closed:
@@ -205,23 +137,12 @@ def picture_federation(study: Study) -> None:
     report.write(RunDirectory(study.folder))
 
 
-def _check_configs(request: Request, task: tasks.Task) -> None:
-    """Try the points and some random configs on the task: a bad space is told before anything starts."""
-    if task.check is None:
-        return
-    space = SearchSpace.from_dict(request.space)
-    configs = CHECKED if space.searched else 1
-    draws = np.random.default_rng(request.search.seed).random((configs, len(space.searched)))
-    for config in [*space.points, *(space.decode(point) for point in draws)]:
-        task.check(config)
-
-
 def resume(
     run: RunDirectory,
     samples: int | None,
     show: Show,
     backend: str | None = None,
-    function: functions.Function | None = None,
+    function: Callable[..., Any] | None = None,
 ) -> Study:
     """Go on with a study that was interrupted; `samples` raises its number of trials.
 
@@ -232,11 +153,9 @@ def resume(
     settings = study.request.search
     backend = backend or study.facts.get("backend", "ray")
     lookup(backend, BACKENDS, "backend")
-    pickled = None
-    if function is not None:
-        _check_own(study.request, function)
-        pickled = functions.pickled(function)
-    tasks.build(study.request, function)
+    task = tasks.from_record(study.request, function)
+    task.check(study.request)
+    pickled = task.pickled()
     with run.lock():
         run.mend()
         if samples is not None and samples != settings.samples:
@@ -247,7 +166,7 @@ def resume(
                 )
             # The warm-up stays as it was: it is over, or part of what was planned.
             Journal(run, study).write(Extended(samples, settings.warmup_trials))
-    return _carry_on(run, show, backend, pickled)
+    return _carry_on(run, show, backend, pickled, task.knows_limit)
 
 
 def conclude(run: RunDirectory, study: Study) -> None:
@@ -260,9 +179,8 @@ def conclude(run: RunDirectory, study: Study) -> None:
         return
     folder = run.path / "best"
     folder.mkdir(exist_ok=True)
-    own = functions.is_function(study.request.task)  # has no test set, and may not be there to be loaded
-    task = None if own else tasks.build(study.request)
-    if task is not None and task.conclude is not None and study.tested != best.number:
+    task = tasks.from_record(study.request)
+    if task.has_test_set and study.tested != best.number:
         kept = best.kept(study.metric)
         if kept is None or not (run.path / kept).is_dir():
             raise TuneappError(
@@ -270,7 +188,9 @@ def conclude(run: RunDirectory, study: Study) -> None:
                 f"{run.path / 'report.html'}, train it again to have its weights."
             )
         context = Context.of(study.request, best.seed, checkpoint=run.path / kept)
-        metrics = task.conclude(best.config, context, folder)
+        read_test_set = task.build(study.request).conclude
+        assert read_test_set is not None
+        metrics = read_test_set(best.config, context, folder)
         Journal(run, study).write(Tested(best.number, metrics))
     _write_best(folder, study)
 

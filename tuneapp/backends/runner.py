@@ -140,7 +140,7 @@ class Runner:
             yield metrics
         result = task.objective(config, context)
         self.plain = not isinstance(result, Iterator)
-        for metrics in iterate(result, self.request.metric):
+        for metrics in iterate(result, self.request.metric, reported=context.checkpoint is not None):
             self.iterations += 1
             yield metrics
 

@@ -10,9 +10,9 @@ import typer
 from tuneapp.cli import options
 
 if TYPE_CHECKING:
-    from tuneapp.session import Subject
     from tuneapp.spaces.files import SpaceFile
     from tuneapp.spaces.section import EffectsSection, TableRequest
+    from tuneapp.tasks import Task
 
 CROSS = ("x", "×", "*")  # between two hyperparameters that are varied together
 
@@ -82,20 +82,19 @@ def effects(
     from tuneapp import session
     from tuneapp.search import plan as plans
     from tuneapp.spaces import files
-    from tuneapp.spaces.section import EffectsSection
 
     if from_csv is not None:
         _judge_curves(from_csv, space or task or None, runs_dir, name, as_json)
         return
     subject = _subject(task, space, data_dir)
-    task, file = subject.task, subject.file
+    file = subject.file
     section = EffectsSection.read(file.effects or {})
     searched = file.space
     changes = dict(map(files.parse_set, set_ or [])) | ({} if model is None else {"model": model})
     for changed, value in changes.items():
         searched = searched.replace(changed, value)
     first = 1000 * (seed if seed is not None else file.search.get("seed", 0))
-    shorter, notes = _scaled(file, section, task, scale, max_epochs, examples, data_dir)
+    shorter, notes = _scaled(subject, section, scale, max_epochs, examples, data_dir)
     plan, narrowed = plans.make_plan(
         searched,
         _tables(hyperparameters or [], values or [], section),
@@ -106,7 +105,7 @@ def effects(
         scale=", ".join([*notes, *_changed(file, changes)]),
     )
     request = session.make_request(
-        task,
+        subject,
         file,
         narrowed,
         options={
@@ -135,7 +134,7 @@ def effects(
         then = ", then their combination" if plan.combine else ""
         scaled = f"; scaled down: {plan.scale}" if plan.scale else ""
         show.observer.tell(f"{len(plan.configs)} configs x {len(plan.seeds)} seeds{then}{scaled}")
-        study = session.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
+        study = session.start(request, runs_dir, name, sys.argv[1:], show, backend, subject)
     options.finish(study, as_json)
 
 
@@ -149,9 +148,9 @@ def _judge_curves(folder: Path, space: str | None, runs_dir: Path, name: str | N
     options.finish(run.read(), as_json)
 
 
-def _subject(task: str, space: str | None, data_dir: Path | None) -> "Subject":
+def _subject(task: str, space: str | None, data_dir: Path | None) -> "Task":
     """What is studied, and its space: a task and perhaps a file, or a shipped study, which names its task."""
-    from tuneapp import session, tasks
+    from tuneapp import tasks
     from tuneapp.errors import UsageError
     from tuneapp.spaces import files
 
@@ -159,12 +158,7 @@ def _subject(task: str, space: str | None, data_dir: Path | None) -> "Subject":
         raise UsageError("`tuneapp effects` needs a task or a study, as in `tuneapp effects digits lr`.")
     if space is None and task in files.shipped():
         task, space = "", task
-    file = None if space is None else files.load(space)
-    named = task or (file.task if file else None) or ""
-    if file is not None and named.startswith(tasks.FEDERATED):
-        tasks.refuse_unknown(named.removeprefix(tasks.FEDERATED), data_dir)
-        return session.Subject(named, file)
-    return session.subject(named or None, None if space is None else Path(space), data_dir)
+    return tasks.find(task or None, space, data_dir)
 
 
 def _tables(names: list[str], values: list[str], section: "EffectsSection") -> "list[TableRequest]":
@@ -227,9 +221,8 @@ def _values(texts: list[str], groups: list[tuple[str, ...]]) -> dict[str, list[A
 
 
 def _scaled(
-    file: "SpaceFile",
+    task: "Task",
     section: "EffectsSection",
-    task: str,
     scale: float | None,
     max_epochs: int | None,
     examples: int | None,
@@ -242,12 +235,12 @@ def _scaled(
 
     if scale is not None and not 0 < scale <= 1:
         raise UsageError(f"`--scale` must be above 0 and at most 1, but got {scale}.")
-    whole_epochs = SchedulerSettings(**file.scheduler).max_iterations or 1
+    whole_epochs = SchedulerSettings(**task.file.scheduler).max_iterations or task.max_iterations or 1
     epochs = max_epochs or max(1, round(whole_epochs * (scale or 1)))
     notes = [f"{epochs} of {whole_epochs} epochs"] if epochs < whole_epochs else []
-    if task not in data.names(data_dir):
+    if task.name not in data.names(data_dir):
         return {"epochs": epochs}, notes
-    pictures = len(data.load(task, data_dir).train_labels)
+    pictures = len(data.load(task.name, data_dir).train_labels)
     whole = section.examples or pictures
     used = examples or max(1, round(min(whole, pictures) * (scale or 1)))
     if used < whole:

@@ -93,8 +93,8 @@ def fed(
     from tuneapp.spaces import SearchSpace, files
     from tuneapp.studies.provenance import cores
 
-    tasks.refuse_unknown(dataset, data_dir)
-    file = files.load(str(space) if space else "fed")
+    task = tasks.find(f"fed-{dataset}", space, data_dir)
+    file = task.file
     searches = samples is not None or space is not None
     searched = file.space if searches else SearchSpace({})
     flags = {
@@ -127,7 +127,7 @@ def fed(
     if workers is None:
         workers = int(cpus) if cpus is not None and cpus > 1 else 0
     request = session.make_request(
-        tasks.FEDERATED + dataset,
+        task,
         file,
         searched,
         options={
@@ -160,7 +160,7 @@ def fed(
     with ExitStack() as stack:
         if searches:
             show = options.show(stack, quiet or as_json, log, dashboard)
-            options.finish(session.start(request, runs_dir, name, sys.argv[1:], show), as_json)
+            options.finish(session.start(request, runs_dir, name, sys.argv[1:], show, task=task), as_json)
         else:
             eager = actors is not None or address is not None
             tell = (lambda line: None) if quiet or as_json else _say

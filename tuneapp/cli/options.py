@@ -74,16 +74,15 @@ def finish(study: Study, as_json: bool) -> None:
 
 def leave(study: Study) -> None:
     """The exit code says whether the study is whole: 0, 1 with failed trials, 130 interrupted."""
-    from tuneapp.tasks.functions import is_function
+    from tuneapp import tasks
 
     assert study.folder is not None
     if not study.closed:
         typer.echo(f"Interrupted; go on with: tuneapp resume {_short(study.folder)}", err=True)
         raise typer.Exit(INTERRUPTED)
-    # A diverging training is an answer; a function of the user's own that gives nan is a fault.
-    faults = (
-        {TrialState.FAILED, TrialState.DIVERGED} if is_function(study.request.task) else {TrialState.FAILED}
-    )
+    faults = {TrialState.FAILED}
+    if tasks.from_record(study.request).divergence_is_fault:
+        faults.add(TrialState.DIVERGED)
     if study.best is None or any(trial.state in faults for trial in study.trials):
         raise typer.Exit(1)
 

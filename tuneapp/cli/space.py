@@ -23,14 +23,10 @@ def show(task: Annotated[str, typer.Argument(help="A task, or a search-space fil
     from rich.console import Console
     from rich.table import Table
 
-    from tuneapp import session, tasks
+    from tuneapp import tasks
     from tuneapp.spaces import files
 
-    if Path(task).is_file():
-        loaded = files.load(task)
-    else:
-        tasks.refuse_unknown(task, None)
-        loaded = session.shipped_space(task)
+    loaded = files.load(task) if Path(task).is_file() else tasks.find(task).file
     titles, *rows = files.table(loaded.space)
     table = Table(*titles, box=None)
     for row in rows:

@@ -75,8 +75,8 @@ def tune(
     metric_regex: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where the --command prints its result: 'loss=([0-9.]+)', its last match counts; "
-            "(?P<name>...) names a metric. Repeatable."
+            help="Where the --command prints its result: 'loss={number}', the last match counts; "
+            "(?P<name>{number}) names a metric. Repeatable."
         ),
     ] = None,
     trial_timeout: Annotated[
@@ -109,20 +109,23 @@ def tune(
     as_json: options.Json = False,
 ) -> None:
     """Search hyperparameters: random warm-up, then Bayesian; ASHA stops the weak early."""
-    from tuneapp import session
+    from tuneapp import session, tasks
+    from tuneapp.errors import UsageError
     from tuneapp.spaces import files
 
-    subject = session.subject(task, space, data_dir, command, metric_regex)
+    if task is not None and command is not None:
+        raise UsageError(f"A study has a task or a --command, but got both: {task} and {command}.")
+    program = None if command is None else tasks.Command(command, tuple(metric_regex or ()))
+    subject = tasks.find(program or task, space, data_dir)
     file = subject.file
     searched = file.space
     for name_, value in [*map(files.parse_param, param or []), *map(files.parse_set, set_ or [])]:
         searched = searched.with_(name_, value) if subject.open else searched.replace(name_, value)
     if model is not None:
         searched = searched.replace("model", model)
-    default = file.metric or session.default_metric(subject.task)
-    metrics = [session.metric_of(text, mode) for text in metric or []] or [_moded(default, mode)]
+    metrics = [session.metric_of(text, mode) for text in metric or []] or [_moded(subject.metric, mode)]
     request = session.make_request(
-        subject.task,
+        subject,
         file,
         searched,
         metric=metrics[0],
@@ -159,7 +162,7 @@ def tune(
     )
     with ExitStack() as stack:
         show = options.show(stack, quiet or as_json, log, dashboard)
-        study = session.start(request, runs_dir, name, sys.argv[1:], show, backend, subject.function)
+        study = session.start(request, runs_dir, name, sys.argv[1:], show, backend, subject)
     options.finish(study, as_json)
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import cloudpickle
 from ray import tune
 
+from tuneapp import tasks
 from tuneapp.backends.ray import client_actors
 from tuneapp.backends.runner import Runner
 from tuneapp.settings import Request
-from tuneapp.tasks import functions
 
 
 class TrialActor(tune.Trainable):
@@ -25,7 +25,7 @@ class TrialActor(tune.Trainable):
         assert request is not None  # bound by tune.with_parameters
         asked = Request.from_json(request)
         if asked.resources.address is not None:  # Ray has put a copy of the user's folder here
-            asked = functions.moved(asked, Path.cwd())
+            asked = tasks.moved(asked, Path.cwd())
         passed = None if function is None else cloudpickle.loads(function)
         self.runner = Runner(asked, Path(run), passed, client_actors.pool_of(asked.resources))
         self.reset_config(config)
