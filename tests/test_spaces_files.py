@@ -169,7 +169,7 @@ def test_a_dumped_file_has_one_line_a_hyperparameter():
         ("sgd, momentum", "adam, §momentum", "is active only when optimizer is sgd"),
         ("search:", "§serach:", "Did you mean 'search'?"),
         ("samples: 30", "§smaples: 30", "Did you mean 'samples'?"),
-        ("samples: 30", "samples: §0", "`samples` must be at least 1, but got 0"),
+        ("samples: 30", "samples: §0", "`search.samples` must be at least 1, but got 0"),
         ("samples: 30", "samples: §3.5", "must be a whole number, but got 3.5"),
         ("samples: 30", "samples: §null", "must be a whole number, but got None"),
         ("samples: 30", "deterministic: §3", "must be true or false, but got 3"),
@@ -320,7 +320,7 @@ def test_a_file_is_loaded_by_its_path(tmp_path):
         ("x=float:0.1:1:0.1:log", "x", Float(0.1, 1, step=0.1, log=True)),
         ("n=int:1:9:log", "n", Int(1, 9, log=True)),
         ("n=int:1:9:log:2", "n", Int(1, 9, log=True, step=2)),
-        ("n = int:1:9:random", "n", Int(1, 9, strategy="random")),
+        ("n = int:1:9:random", "n", Int(1, 9, sampling="random")),
         ("noise=normal:0:2", "noise", Normal(0, 2)),
         ("kind=cat:a,b", "kind", Categorical(["a", "b"])),
         ("kind=categorical:a, 1, 2.5, on", "kind", Categorical(["a", 1, 2.5, "on"])),
@@ -328,7 +328,7 @@ def test_a_file_is_loaded_by_its_path(tmp_path):
         ("kind=cat:null,5", "kind", Categorical([None, 5])),
         ("url=cat:http://a,http://b", "url", Categorical(["http://a", "http://b"])),
         ("size=ord:8,16,32", "size", Ordinal([8, 16, 32])),
-        ("size=ordinal:8,16:random", "size", Ordinal([8, 16], strategy="random")),
+        ("size=ordinal:8,16:random", "size", Ordinal([8, 16], sampling="random")),
     ],
 )
 def test_a_param_flag_is_a_domain(text, name, domain):
@@ -391,7 +391,7 @@ def test_a_set_flag_without_a_value_is_refused():
 
 
 def test_the_table_shows_each_hyperparameter():
-    space = SearchSpace({**parse(DESIGN).space.hyperparameters, "noise": Normal(0, 1, strategy="random")})
+    space = SearchSpace({**parse(DESIGN).space.hyperparameters, "noise": Normal(0, 1, sampling="random")})
     assert table(space) == [
         ("hyperparameter", "type", "range", "scale", "active", "first"),
         ("lr", "float", "0.0001 to 0.3", "log", "", ""),

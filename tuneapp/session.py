@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,19 @@ import numpy as np
 import yaml
 
 from tuneapp import tasks
+from tuneapp.declarations import declared
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context
-from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import (
+    COMMAND,
+    FEDERATED,
+    IMAGES,
+    Metric,
+    MetricSettings,
+    Options,
+    Request,
+    Settings,
+)
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load, shipped
 from tuneapp.studies import RunDirectory, Study, Trial, find_run
@@ -47,31 +57,6 @@ def shipped_space(name: str) -> SpaceFile:
     return load(name if name in shipped() else "images")
 
 
-def make_request(
-    task: str,
-    file: SpaceFile,
-    space: SearchSpace,
-    *,
-    options: dict[str, Any],
-    search: dict[str, Any],
-    scheduler: dict[str, Any],
-    resources: dict[str, Any],
-    metric: Metric | None = None,
-    also: list[Metric] | None = None,
-) -> Request:
-    """The file's settings, each overridden by what was given here (None: not given)."""
-    return Request(
-        task=task,
-        space=space.to_dict(),
-        metric=metric or file.metric or default_metric(task),
-        also=tuple(also or ()),
-        options=_given(options),
-        search=SearchSettings(**{**file.search, **_given(search)}),
-        scheduler=SchedulerSettings(**{**file.scheduler, **_given(scheduler)}),
-        resources=Resources(**{**file.resources, **_given(resources)}),
-    )
-
-
 @dataclass(frozen=True)
 class Subject:
     """What is tuned, and the space to begin with."""
@@ -86,6 +71,73 @@ class Subject:
         """Whether flags may add hyperparameters: it is the user's own, and says itself which it takes."""
         return self.function is not None or self.task == commands.TASK
 
+    @property
+    def kind(self) -> str:
+        """In the words of a Setting's `tasks`."""
+        if self.task == commands.TASK:
+            return COMMAND
+        if functions.is_function(self.task):
+            return "a function"
+        return FEDERATED if self.task.startswith(tasks.FEDERATED) else IMAGES
+
+
+def make_request(subject: Subject, space: SearchSpace, settings: Settings) -> tuple[Request, list[str]]:
+    """What a study is asked to do; and a line on each guess that was made.
+
+    Raises UsageError for options that the task does not take.
+    """
+    metrics, notes = _metrics(subject, settings.metric)
+    request = Request(
+        task=subject.task,
+        space=space.to_dict(),
+        metric=metrics[0],
+        also=tuple(metrics[1:]),
+        options={**_options(subject, settings.options), **subject.options},
+        search=settings.search,
+        scheduler=settings.scheduler,
+        resources=settings.resources,
+    )
+    return request, notes
+
+
+def _metrics(subject: Subject, asked: MetricSettings) -> tuple[list[Metric], list[str]]:
+    """What steers first: as the caller asks, else the file, else the task. And a line per guessed mode."""
+    file = subject.file
+    if asked.metric:
+        parsed = [
+            (each, False) if isinstance(each, Metric) else Metric.parse(each, asked.mode)
+            for each in asked.metric
+        ]
+    elif file.metric is not None:
+        parsed = [(metric, metric in file.guessed) for metric in (file.metric, *file.also)]
+    else:
+        parsed = [(default_metric(subject.task), subject.open)]
+    if asked.mode is not None and not asked.metric:
+        parsed[0] = (replace(parsed[0][0], mode=asked.mode), False)
+    return [metric for metric, _ in parsed], [_guess(metric) for metric, guessed in parsed if guessed]
+
+
+def _guess(metric: Metric) -> str:
+    better, other = ("more", "min") if metric.mode == "max" else ("less", "max")
+    name = metric.name
+    return f"metric {name}: {better} is better, to judge by its name; if not, call it {name}:{other}"
+
+
+def _options(subject: Subject, options: Options) -> dict[str, Any]:
+    """The task's options as run.json keeps them; what is not given is left to the task."""
+    kept: dict[str, Any] = {}
+    for name, each in declared("options", Options).items():
+        value = getattr(options, name)
+        if value is None or value == ():
+            continue
+        if subject.kind not in each.setting.tasks:
+            raise UsageError(
+                f"`{each.keyword}` is a setting of {' or '.join(each.setting.tasks)}, but {subject.task} is "
+                f"{subject.kind}; leave it out."
+            )
+        kept[name] = str(value.absolute()) if isinstance(value, Path) else value
+    return kept
+
 
 def subject(
     task: str | None,
@@ -96,6 +148,9 @@ def subject(
 ) -> Subject:
     """A built-in task, a function (`file.py:name`), or a command. Raises UsageError for others."""
     file = None if space is None else load(str(space))
+    if task is None and command is None and file is not None:
+        command = file.options.get("command")
+        metric_regex = metric_regex or file.options.get("metric_regex")
     if command is not None:
         if task is not None:
             raise UsageError(f"A study has a task or a --command, but got both: {task} and {command}.")
@@ -111,13 +166,6 @@ def subject(
         return Subject(task, own, {"folder": str(folder)}, function)
     tasks.refuse_unknown(task, data_dir)
     return Subject(task, file or shipped_space(task))
-
-
-def metric_of(text: str, mode: str | None = None) -> Metric:
-    """`seconds:min`, or a name alone: to be minimised if it says that it is a loss, an error or a time."""
-    name, _, own = text.partition(":")
-    usual = "min" if name.endswith(("loss", "error", "seconds")) else "max"
-    return Metric(name, own or mode or usual)  # type: ignore[arg-type]
 
 
 def default_metric(task: str) -> Metric:
@@ -375,7 +423,3 @@ class _Refresher:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
-
-
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value is not None}
