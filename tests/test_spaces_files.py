@@ -91,6 +91,41 @@ def test_anchors_spare_repeating_a_condition():
     assert file.space.hyperparameters["y"].when == {"kind": ["a"]}
 
 
+def test_what_steers_may_count_at_its_best_and_be_traded_off():
+    text = "metric: {name: val_loss, mode: min, at: best}\nalso: [{name: seconds}]\nhyperparameters: {}"
+    file = parse(text)
+    assert file.metric == Metric("val_loss", "min", "best")
+    assert file.also == (Metric("seconds", "min"),)
+    assert file.guessed == file.also  # its mode is left to its name
+    assert parse(dump(file)) == file
+    assert "at: last" not in dump(parse(DESIGN))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("also: [{name: a}]", "`also` must be a list of metrics beside `metric`"),
+        ("metric: {name: a}\nalso: [{nam: b}]", r"`also\[0\].nam` is no key of `also`"),
+        ("metric: {name: a, at: frist}", "line 1, column 24.*counts at last or best, but got 'frist'"),
+        ("options: {examples: 0}", "line 1, column 21: `options.examples` must be at least 1"),
+        ("run: {backend: lcal}", "line 1, column 16: `run.backend` must be .*Did you mean 'local'"),
+        ("run: {log: [mlfow]}", "Did you mean 'mlflow'"),
+        ("run: {json: true}", "`run.json` is no key of `run`"),
+    ],
+)
+def test_what_is_wrong_in_a_section_is_said_with_its_line(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse(f"{text}\nhyperparameters: {{}}")
+
+
+def test_sampling_is_read_by_its_old_name_too():
+    old = parse("hyperparameters: {n: {type: int, low: 1, high: 9, strategy: random}}").space
+    assert old.hyperparameters["n"] == Int(1, 9, sampling="random") == Int(1, 9, strategy="random")
+    assert "strategy" not in dump(SpaceFile(old))
+    with pytest.raises(UsageError, match="Did you mean 'random'"):
+        parse("hyperparameters: {n: {type: int, low: 1, high: 9, strategy: randm}}")
+
+
 @st.composite
 def files(draw: st.DrawFn) -> SpaceFile:
     space = draw(spaces())

@@ -46,8 +46,8 @@ class Metric:
         Only :min, :max, :last and :best at the end are split off, so that a name may hold colons. `mode` is
         that of a text that names none; where it is None too, the name decides.
         """
-        if not text:
-            raise UsageError("A metric must have a name, but got ''.")
+        if not text.partition(":")[0]:
+            raise UsageError(f"A metric must have a name, as in val_loss:min, but got '{text}'.")
         name, own_mode, at = text, None, None
         while True:
             rest, colon, word = name.rpartition(":")

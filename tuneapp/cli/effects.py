@@ -14,7 +14,7 @@ from tuneapp.declarations import Setting
 
 if TYPE_CHECKING:
     from tuneapp.session import Subject
-    from tuneapp.settings import RunSettings, Settings
+    from tuneapp.settings import Options, RunSettings
     from tuneapp.spaces.files import SpaceFile
     from tuneapp.spaces.section import Asked, Section
 
@@ -90,7 +90,8 @@ def effects(
     file = subject.file
     section = Section.read(file.effects or {})
     settings = Settings.of(file.sections, flags)
-    shorter, notes = _scaled(subject, section, settings, vary.scale)
+    epochs = flags.get("scheduler", {}).get("max_iterations")
+    shorter, notes = _scaled(subject, section, settings.options, epochs, vary.scale)
     first = 1000 * settings.search.seed
     plan, narrowed = plans.make_plan(
         what.applied(file.space, extends=subject.open),
@@ -205,7 +206,7 @@ def _values(texts: list[str], groups: list[tuple[str, ...]]) -> dict[str, list[A
 
 
 def _scaled(
-    subject: "Subject", section: "Section", settings: "Settings", scale: float | None
+    subject: "Subject", section: "Section", asked: "Options", epochs: int | None, scale: float | None
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """Settings for a share of the epochs and images; and what is less than the study's own, in words."""
     from tuneapp import data
@@ -216,19 +217,17 @@ def _scaled(
     shorter: dict[str, dict[str, int]] = {}
     notes = []
     whole_epochs = subject.file.scheduler.get("max_iterations")
-    epochs = settings.scheduler.max_iterations
-    if whole_epochs is not None and epochs is not None:
-        if epochs == whole_epochs:
-            epochs = max(1, round(whole_epochs * (scale or 1)))
+    if whole_epochs is not None:
+        epochs = epochs or max(1, round(whole_epochs * (scale or 1)))
         shorter["scheduler"] = {"max_iterations": epochs}
         if epochs < whole_epochs:
             notes.append(f"{epochs} of {whole_epochs} epochs")
-    data_dir = settings.options.data_dir
+    data_dir = asked.data_dir
     if subject.task not in data.names(data_dir):
         return shorter, notes
     images = len(data.load(subject.task, data_dir).train_labels)
     whole = section.examples or images
-    used = settings.options.examples or max(1, round(min(whole, images) * (scale or 1)))
+    used = asked.examples or max(1, round(min(whole, images) * (scale or 1)))
     if used < whole:
         notes.append(f"{used:,} of {whole:,} images")
     if used < images:

@@ -129,12 +129,14 @@ def fed(
 def _alone(given: dict[str, Any], clients: int) -> dict[str, dict[str, Any]]:
     """The settings of one federation. Raises UsageError for those that only a search has."""
     from tuneapp.errors import UsageError
+    from tuneapp.settings import all_settings
     from tuneapp.studies.provenance import cores
 
     for keyword in given:
         if keyword in OF_A_SEARCH:
             raise UsageError(
-                f"`{keyword}` is a setting of a search, but without --samples one federation is trained."
+                f"`{all_settings()[keyword].flags('fed')[0]}` is for a search, but without --samples one "
+                "federation is trained; add --samples, or leave it out."
             )
     alone: dict[str, dict[str, Any]] = {
         "search": {"algorithm": "random", "samples": 1},
