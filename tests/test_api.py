@@ -242,7 +242,7 @@ def test_file_flags_and_keywords_ask_for_the_same_study(tmp_path: Path) -> None:
     flags = (
         f"tune {task} --space {tmp_path / 'bare.yaml'} --metric loss:min:best --search random --samples 2 "
         "--seed 3 --warmup-design random --scheduler median --max-iterations 4 --grace 2 --concurrent 1 "
-        f"--trial-timeout 60 --backend local --runs-dir {tmp_path / 'runs'} --name flags --quiet --no-pictures"
+        f"--trial-timeout 60 --backend local --runs-dir {tmp_path / 'runs'} --name flags -q --no-pictures"
     )
     answer = CliRunner().invoke(app, flags.split())
     assert answer.exit_code == 0, answer.output

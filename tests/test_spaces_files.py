@@ -106,7 +106,7 @@ def test_what_steers_may_count_at_its_best_and_be_traded_off():
     [
         ("also: [{name: a}]", "`also` must be a list of metrics beside `metric`"),
         ("metric: {name: a}\nalso: [{nam: b}]", r"`also\[0\].nam` is no key of `also`"),
-        ("metric: {name: a, at: frist}", "line 1, column 24.*counts at last or best, but got 'frist'"),
+        ("metric: {name: a, at: frist}", "line 1, column 23.*must be last or best, but got 'frist'"),
         ("options: {examples: 0}", "line 1, column 21: `options.examples` must be at least 1"),
         ("run: {backend: lcal}", "line 1, column 16: `run.backend` must be .*Did you mean 'local'"),
         ("run: {log: [mlfow]}", "Did you mean 'mlflow'"),

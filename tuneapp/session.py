@@ -114,10 +114,11 @@ def _metrics(subject: Subject, asked: MetricSettings) -> tuple[list[Metric], lis
         parsed = [(default_metric(subject.task), subject.open)]
     if asked.mode is not None and not asked.metric:
         parsed[0] = (replace(parsed[0][0], mode=asked.mode), False)
-    return [metric for metric, _ in parsed], [_guess(metric) for metric, guessed in parsed if guessed]
+    return [metric for metric, _ in parsed], [guess(metric) for metric, guessed in parsed if guessed]
 
 
-def _guess(metric: Metric) -> str:
+def guess(metric: Metric) -> str:
+    """What tells of a mode that nobody named."""
     better, other = ("more", "min") if metric.mode == "max" else ("less", "max")
     name = metric.name
     return f"metric {name}: {better} is better, to judge by its name; if not, call it {name}:{other}"
@@ -151,6 +152,8 @@ def subject(
     if task is None and command is None and file is not None:
         command = file.options.get("command")
         metric_regex = metric_regex or file.options.get("metric_regex")
+    if data_dir is None and file is not None and "data_dir" in file.options:
+        data_dir = Path(file.options["data_dir"])
     if command is not None:
         if task is not None:
             raise UsageError(f"A study has a task or a --command, but got both: {task} and {command}.")
@@ -246,14 +249,15 @@ def federate(
     return study
 
 
-def picture_federation(study: Study) -> None:
+def picture_federation(study: Study, pictures: bool = True) -> None:
     """The loss over rounds in plots/loss.png, and the report: as long again as a short federation takes."""
     from tuneapp import report
-    from tuneapp.federated import pictures
+    from tuneapp.federated import pictures as plots
 
     assert study.folder is not None
-    pictures.loss_curves({study.name: study.trials[0].history}, study.folder / "plots" / "loss.png")
-    report.write(RunDirectory(study.folder))
+    if pictures:
+        plots.loss_curves({study.name: study.trials[0].history}, study.folder / "plots" / "loss.png")
+    report.write(RunDirectory(study.folder), pictures=pictures)
 
 
 def _check_configs(request: Request, task: tasks.Task) -> None:

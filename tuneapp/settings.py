@@ -37,7 +37,7 @@ class Metric:
         if self.mode not in ("max", "min"):
             raise UsageError(f"A metric's mode must be max or min, but got '{self.mode}' for '{self.name}'.")
         if self.at not in ("last", "best"):
-            raise UsageError(f"A metric counts at last or best, but got '{self.at}' for '{self.name}'.")
+            raise UsageError(f"A metric's at must be last or best, but got '{self.at}' for '{self.name}'.")
 
     @classmethod
     def parse(cls, text: str, mode: Mode | None = None) -> "tuple[Metric, bool]":
@@ -62,8 +62,8 @@ class Metric:
             name = rest
         if name == text and colon and (close := get_close_matches(word, ["max", "min", "last", "best"], 1)):
             raise UsageError(
-                f"A metric's mode must be max or min, and it counts at last or best, but got '{word}' in "
-                f"'{text}'. Did you mean '{rest}:{close[0]}'? A metric of that very name is '{text}:max' or "
+                f"A metric must end in :max, :min, :last or :best, or in none of them, but got '{text}'. Did "
+                f"you mean '{rest}:{close[0]}'? For a metric of that very name, write '{text}:max' or "
                 f"'{text}:min'."
             )
         chosen = own_mode or mode or usual_mode(name)

@@ -236,7 +236,7 @@ def _scaled(
 
 
 def _changed(file: "SpaceFile", changes: dict[str, Any]) -> list[str]:
-    """What a study fixes and `--set` has changed, in words: its pictures must say so."""
+    """What a study fixes and `--set` has changed, in words: its plots must say so."""
     if file.effects is None:
         return []
     fixed = {name: getattr(domain, "value", None) for name, domain in file.space.hyperparameters.items()}

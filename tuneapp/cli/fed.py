@@ -3,6 +3,7 @@
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -96,8 +97,9 @@ def fed(
     from tuneapp.settings import Settings, by_section
     from tuneapp.spaces import SearchSpace, files
 
-    tasks.refuse_unknown(dataset, given.get("data_dir"))
     file = files.load(what.space or "fed")
+    data_dir = given.get("data_dir") or file.options.get("data_dir")
+    tasks.refuse_unknown(dataset, None if data_dir is None else Path(data_dir))
     searches = "samples" in given or what.space is not None or bool(what.param)
     searched = file.space if searches else SearchSpace({})
     flags = {name: value for name, value in asdict(federation).items() if value is not None}
@@ -157,7 +159,7 @@ def _train(request: "Request", run: "RunSettings", as_json: bool, notes: list[st
     show = session.Show(watchers=[_RoundLines(tell)], tell=tell)
     study = session.federate(request, run.runs_dir, run.name, sys.argv[1:], show, eager)
     _print_federation(study, as_json)
-    session.picture_federation(study)
+    session.picture_federation(study, run.pictures)
     tell(f"report {study.folder}/report.html")
     options.leave(study)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tuneapp.cli import options
-from tuneapp.cli.flags import takes_settings
+from tuneapp.cli.flags import help_of, takes_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -44,10 +44,10 @@ def resume(
 
 def report(
     run: options.Run = "latest",
-    pictures: Annotated[bool, typer.Option(help="Draw plots/*.png too; without them it is quick.")] = True,
+    pictures: Annotated[bool, typer.Option(help=help_of("pictures"), show_default=False)] = True,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
-    """Write a run's pictures, tables and report.html anew, and print its summary."""
+    """Write a run's plots, tables and report.html anew, and print its summary."""
     from tuneapp import report as reports
     from tuneapp.studies import find_run
 
@@ -102,12 +102,12 @@ def export(
 
 def predict(
     run: options.Run,
-    images: Annotated[list[Path], typer.Argument(help="Pictures to classify.")],
-    top: Annotated[int, typer.Option(min=1, help="Classes to print for each.")] = 1,
+    images: Annotated[list[Path], typer.Argument(help="Images to classify.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to print per image.")] = 1,
     runs_dir: options.RunsDir = options.RUNS,
     as_json: options.Json = False,
 ) -> None:
-    """Classify pictures with a run's incumbent, or with an exported folder."""
+    """Classify images with a run's incumbent, or with an exported folder."""
     import json
 
     from tuneapp import session
