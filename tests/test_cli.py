@@ -49,7 +49,7 @@ def tuneapp(*arguments: str, cwd: Path, **kwargs: Any) -> subprocess.CompletedPr
         (["tune", "digits", "--param", "lr=float:1:0.1"], "low=1.0, high=0.1"),
         (["tune", "digits", "--gpus-per-trial", "1.5"], "`--gpus-per-trial` must be a fraction or a whole"),
         (["tune", "digits", "--backend", "lcal"], "Did you mean 'local'?"),
-        (["tune", "digits", "--metric", "val_loss:mni"], "Did you mean 'val_loss:min'?"),
+        (["tune", "digits", "--metric", "val_loss:mni"], "Did you mean 'min'?"),
         (["tune", "digits", "--metric-regex", "x"], "is a setting of a command, but digits is an image set"),
         (["tune", "digits", "--gpus-per-trial", "64"], "this machine has"),
         (["tune", "digits", "--cpus-per-trial", "4096"], "this machine has"),

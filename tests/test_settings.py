@@ -99,7 +99,8 @@ def test_a_run_of_a_search_that_is_not_here_can_still_be_read() -> None:
         ("val.loss:min", None, Metric("val.loss", "min"), False),
         ("a=b, c:max", None, Metric("a=b, c", "max"), False),
         ("ü", None, Metric("ü"), True),
-        ("validation:top:1", None, Metric("validation:top:1"), True),
+        ("validation:top:1:max", None, Metric("validation:top:1"), False),
+        ("validation:top:1:best", "max", Metric("validation:top:1", "max", "best"), False),
         ("mine:max:max", None, Metric("mine:max", "max"), False),
         ("min", None, Metric("min"), True),
     ],
@@ -108,7 +109,7 @@ def test_a_metric_is_read_from_its_end(text: str, mode: Any, metric: Metric, gue
     assert Metric.parse(text, mode) == (metric, guessed)
 
 
-@pytest.mark.parametrize("text", ["loss:mni", "loss:bst", "", ":min"])
+@pytest.mark.parametrize("text", ["loss:mni", "loss:low", "loss:bst:min:best:", "", ":min"])
 def test_a_metric_with_a_slip_in_its_mode_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="but got"):
         Metric.parse(text)

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, get_type_hints
@@ -43,8 +42,8 @@ class Metric:
     def parse(cls, text: str, mode: Mode | None = None) -> "tuple[Metric, bool]":
         """`loss`, `seconds:min`, `val_accuracy:max:best`; and whether its mode was guessed.
 
-        Only :min, :max, :last and :best at the end are split off, so that a name may hold colons. `mode` is
-        that of a text that names none; where it is None too, the name decides.
+        Only :min, :max, :last and :best at the end are split off. `mode` is that of a text that names none;
+        where it is None too, the name decides. A name that holds a colon needs a mode: `a:b:max`.
         """
         if not text.partition(":")[0]:
             raise UsageError(f"A metric must have a name, as in val_loss:min, but got '{text}'.")
@@ -60,11 +59,12 @@ class Metric:
             else:
                 break
             name = rest
-        if name == text and colon and (close := get_close_matches(word, ["max", "min", "last", "best"], 1)):
+        if ":" in name and own_mode is None and mode is None:  # a slip, or part of the name?
+            ending = name.rpartition(":")[2]
             raise UsageError(
-                f"A metric must end in :max, :min, :last or :best, or in none of them, but got '{text}'. Did "
-                f"you mean '{rest}:{close[0]}'? For a metric of that very name, write '{text}:max' or "
-                f"'{text}:min'."
+                f"A metric's mode must be max or min, but got '{ending}' in '{text}'."
+                f"{nearest(ending, ['max', 'min', 'last', 'best'])} If '{name}' is the metric's name, write "
+                f"'{name}:max' or '{name}:min'."
             )
         chosen = own_mode or mode or usual_mode(name)
         return cls(name, chosen, at or "last"), own_mode is None and mode is None  # type: ignore[arg-type]
