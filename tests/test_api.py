@@ -11,8 +11,12 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import tuneapp
+from tuneapp.cli import app
+from tuneapp.search import SEARCHES
+from tuneapp.spaces.files import parse
 from tuneapp.studies import TrialState
 
 SPACE = {"x": tuneapp.Float(-5, 5), "y": tuneapp.Ordinal([1.2, 3.4, 5.4, 6.3])}
@@ -218,6 +222,98 @@ def test_every_public_name_is_there() -> None:
     assert set(tuneapp.__all__) <= set(dir(tuneapp))
     with pytest.raises(AttributeError, match="nosuch"):
         _ = tuneapp.nosuch
+
+
+def test_file_flags_and_keywords_ask_for_the_same_study(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def score(x):\n    for step in range(5):\n        yield {'loss': x * x + step}\n"
+    )
+    task, space = f"{tmp_path / 'mine.py'}:score", "hyperparameters: {x: {type: float, low: 0, high: 1}}\n"
+    (tmp_path / "bare.yaml").write_text(space)
+    (tmp_path / "all.yaml").write_text(
+        f"task: {task}\n"
+        "metric: {name: loss, mode: min, at: best}\n"
+        "search: {algorithm: random, samples: 2, seed: 3, warmup_design: random}\n"
+        "scheduler: {type: median, max_iterations: 4, grace: 2}\n"
+        "resources: {concurrent: 1, trial_timeout: 60}\n"
+        f"run: {{backend: local, runs_dir: {tmp_path / 'runs'}, name: file, quiet: true, pictures: false}}\n"
+        + space
+    )
+    flags = (
+        f"tune {task} --space {tmp_path / 'bare.yaml'} --metric loss:min:best --search random --samples 2 "
+        "--seed 3 --warmup-design random --scheduler median --max-iterations 4 --grace 2 --concurrent 1 "
+        f"--trial-timeout 60 --backend local --runs-dir {tmp_path / 'runs'} --name flags -q --no-pictures"
+    )
+    answer = CliRunner().invoke(app, flags.split())
+    assert answer.exit_code == 0, answer.output
+    by_file = tuneapp.tune(space=tmp_path / "all.yaml")
+    by_keywords = tuneapp.tune(
+        task,
+        tmp_path / "bare.yaml",
+        metric="loss:min:best",
+        search="random",
+        samples=2,
+        seed=3,
+        warmup_design="random",
+        scheduler="median",
+        max_iterations=4,
+        grace=2,
+        concurrent=1,
+        trial_timeout=60,
+        backend="local",
+        runs_dir=tmp_path / "runs",
+        name="keywords",
+        quiet=True,
+        pictures=False,
+    )
+    by_flags = tuneapp.read("flags", tmp_path / "runs")
+    assert by_flags.request == by_file.request == by_keywords.request
+    assert [trial.config for trial in by_flags.trials] == [trial.config for trial in by_file.trials]
+    assert by_file.name == "file"
+
+
+def test_a_line_in_searches_makes_a_search_usable(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SEARCHES, "mine", SEARCHES["random"])
+    space = {"x": tuneapp.Float(0, 1)}
+    study = tuneapp.tune(declared, {**space, "kind": "a"}, search="mine", samples=2, **options)
+    assert study.request.search.algorithm == "mine"
+    assert parse("search: {algorithm: mine}\nhyperparameters: {}").search == {"algorithm": "mine"}
+    assert tuneapp.ask_tell(space, search="mine").ask() is not None
+    flags = ["tune", "digits", "--search", "mine", "--gpus-per-trial", "64"]
+    assert "this machine has" in CliRunner().invoke(app, flags).stderr  # it came as far as the machine
+
+
+def test_a_guessed_mode_is_told_and_a_named_one_is_not(
+    options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def score(x: float) -> dict[str, float]:
+        return {"loss": x}
+
+    space, shown = {"x": tuneapp.Float(0, 1)}, {**options, "quiet": False}
+    study = tuneapp.tune(score, space, metric="loss", samples=1, **shown)
+    assert study.metric == tuneapp.Metric("loss", "min")
+    assert "metric loss: less is better, to judge by its name" in capsys.readouterr().err
+    tuneapp.tune(score, space, metric="loss:min", samples=1, **shown)
+    assert "to judge by its name" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"sampels": 3}, "No setting named 'sampels'.*Did you mean 'samples'"),
+        ({"search": "cells"}, "`search` must be bayes"),
+        ({"eval_every": 2}, "`eval_every` is a setting of a federation, but digits is an image set"),
+        ({"metric": ["a", "b", "c"]}, "two metrics at most"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    settings: dict[str, Any], says: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(tuneapp.UsageError, match=says):
+        tuneapp.tune("digits", **settings, **options)
+    assert not options["runs_dir"].exists()
 
 
 @pytest.mark.ray

@@ -47,6 +47,10 @@ def tuneapp(*arguments: str, cwd: Path, **kwargs: Any) -> subprocess.CompletedPr
         (["tune", "digits", "--model", "small-cnn"], "Did you mean 'small_cnn'?"),
         (["tune", "digits", "--set", "learning_rate=1"], "learning_rate"),
         (["tune", "digits", "--param", "lr=float:1:0.1"], "low=1.0, high=0.1"),
+        (["tune", "digits", "--gpus-per-trial", "1.5"], "`--gpus-per-trial` must be a fraction or a whole"),
+        (["tune", "digits", "--backend", "lcal"], "Did you mean 'local'?"),
+        (["tune", "digits", "--metric", "val_loss:mni"], "Did you mean 'min'?"),
+        (["tune", "digits", "--metric-regex", "x"], "is a setting of a command, but digits is an image set"),
         (["tune", "digits", "--gpus-per-trial", "64"], "this machine has"),
         (["tune", "digits", "--cpus-per-trial", "4096"], "this machine has"),
         (["tune", "digits", "--examples", "3"], "3"),
@@ -140,6 +144,47 @@ def test_an_imported_image_folder_becomes_a_task(tmp_path: Path) -> None:
     assert "24 training and 8 test pictures of 2 classes" in result.stdout
     assert "lights" in invoke("data", "list", *data_dir).stdout
     assert "lights is whole." in invoke("data", "verify", "lights", *data_dir).stdout
+
+
+def test_a_file_may_name_a_command_and_where_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "metric: {name: loss}\n"
+        "search: {samples: 2, algorithm: random}\n"
+        f"options: {{command: '{sys.executable} -c \"print({{x}})\"', metric_regex: '(.*)'}}\n"
+        f"run: {{backend: local, pictures: false, runs_dir: {tmp_path / 'runs'}, name: one}}\n"
+        "hyperparameters: {x: {type: float, low: 0, high: 1}}\n"
+    )
+    result = invoke("tune", "--space", str(tmp_path / "space.yaml"))
+    assert result.exit_code == 0, result.output
+    assert "metric loss: less is better, to judge by its name" in result.stderr
+    study = RunDirectory(tmp_path / "runs" / "one").read()
+    assert [trial.history[0]["loss"] for trial in study.trials] == [t.config["x"] for t in study.trials]
+
+
+def test_effects_of_a_function_take_the_settings_of_any_study(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def loss(lr):\n    for step in (3, 0, 2):\n        yield {'loss': lr + step}\n"
+    )
+    result = invoke(
+        "effects", f"{tmp_path / 'mine.py'}:loss", "lr", "--param", "lr=float:0:1", "--values", "0.25,0.5",
+        "--metric", "loss:min:best", "--seeds", "2", "--backend", "local", "--trial-timeout", "60", "--grace",
+        "2", "--no-pictures", "--runs-dir", str(tmp_path / "runs"), "--name", "one",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    study = RunDirectory(tmp_path / "runs" / "one").read()
+    assert [trial.iterations for trial in study.trials] == [3, 3, 3, 3]
+    assert (study.request.scheduler.grace, study.request.resources.trial_timeout) == (2, 60)
+    assert study.best is not None
+    assert study.best.config == {"lr": 0.25}
+
+
+@pytest.mark.parametrize("command", ["tune", "fed", "effects", "resume"])
+def test_a_command_of_many_settings_groups_them_and_fits_80_columns(command: str) -> None:
+    shown = invoke(command, "--help").stdout
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert "Output" in shown
+    assert "Rarely needed" in shown
+    assert "…" not in shown.replace("cifar10 …", "").replace("study-004 …", "").replace("model=….", "")
 
 
 ray = [pytest.mark.ray, pytest.mark.xdist_group("ray")]

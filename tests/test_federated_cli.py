@@ -92,6 +92,8 @@ def test_the_same_seed_gives_the_same_federation_and_a_line_a_round(federation, 
         (["--model", "mpl"], "Did you mean 'mlp'"),
         (["--set", "learning_rate=3"], "learning_rate"),
         (["--actors", "2", "--cpus-per-trial", "9999"], "A trial wants 9999 CPUs"),
+        (["--warmup", "3"], "`--warmup` is for a search"),
+        (["--examples", "3"], "No such option"),
         (["--samples", "3", "--set", "strategy=nosuch"], "but got 'nosuch'"),
     ],
 )

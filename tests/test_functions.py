@@ -177,7 +177,7 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
         (["objective.py:fails"], "--param x=float:-5:5"),
         (["objective.py:fails", "--param", "y=float:0:1"], "has no parameter 'y'"),
         (["objective.py:score", "--param", "x=float:1:0"], "--param x"),
-        (["objective.py:score", "--backend", "dask"], "No backend named 'dask'"),
+        (["objective.py:score", "--backend", "dask"], "`--backend` must be ray or local, but got 'dask'"),
         (["objective.py:score", "--trial-timeout", "0"], "above 0 seconds"),
         (["objective.py:score", "--metric", "loss:low"], "mode must be max or min"),
         ([], "A task must be named"),

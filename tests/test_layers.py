@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "tuneapp"
 # Each module may import from lower rows only; modules of one row may import each other.
 ROWS = [
     {"errors"},
+    {"declarations"},
     {"settings", "spaces"},
     {"objective", "studies"},
     {"data", "models", "search", "stopping"},

@@ -15,7 +15,7 @@ from tuneapp import AskTell
 SPACE: dict[str, Any] = {
     "lr": tuneapp.Float(1e-4, 1, log=True),
     "weight_decay": tuneapp.Float(1e-6, 1e-2, log=True),
-    "batch_size": tuneapp.Int(16, 256, strategy="random"),
+    "batch_size": tuneapp.Int(16, 256, sampling="random"),
     "epochs": 4,
     "steps": tuneapp.Derived("epochs * 50000 // batch_size"),
 }

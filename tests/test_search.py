@@ -22,7 +22,7 @@ MIXED = SearchSpace(
         "layers": Int(1, 6),
         "optimizer": Categorical(["sgd", "adam", "rmsprop"]),
         "momentum": Float(0.0, 0.99, when={"optimizer": ["sgd"]}),
-        "batch": Ordinal([32, 64, 128], strategy="random"),
+        "batch": Ordinal([32, 64, 128], sampling="random"),
         "steps": Derived("1280 // batch"),
         "model": "mlp",
     },

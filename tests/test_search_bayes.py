@@ -29,7 +29,7 @@ SPACE = SearchSpace(
         "optimizer": Categorical(["sgd", "adam", "rmsprop"]),
         "nesterov": Categorical([True, False], when={"optimizer": ["sgd"]}),
         "momentum": Float(0.0, 0.99, when={"optimizer": ["sgd"], "layers": [1, 2]}),
-        "batch": Ordinal([32, 64, 128], strategy="random"),
+        "batch": Ordinal([32, 64, 128], sampling="random"),
         "kind": "fixed",
     }
 )

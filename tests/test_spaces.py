@@ -258,7 +258,7 @@ def test_numpy_scalars_become_plain_values():
         (lambda: Float(0, 10**400), "`high` must be a finite number"),
         (lambda: Float(0, 1e301), "`high` must be at most 1e+300 in size"),
         (lambda: Float(0, 1, log="yes"), "`log` must be true or false, but got 'yes'"),
-        (lambda: Float(0, 1, strategy="randon"), "Did you mean 'random'?"),
+        (lambda: Float(0, 1, sampling="randon"), "Did you mean 'random'?"),
         (lambda: Float(0, 1, when=[]), "`when` must be a mapping"),
         (lambda: Float(0, 1, when={"a": []}), "`when.a` must list at least one value"),
         (lambda: Normal(0, 0), "`sd` must be above 0"),
@@ -275,7 +275,7 @@ def test_numpy_scalars_become_plain_values():
         ),
         (lambda: Categorical([math.nan]), "`choices[0]` must be finite"),
         (lambda: Fixed(object()), "`value` must be a number, a string"),
-        (lambda: Fixed(1, strategy="random"), "`strategy` is for what is searched"),
+        (lambda: Fixed(1, sampling="random"), "`sampling` is for what is searched"),
         (lambda: Derived("1 +"), "`derived` must be an arithmetic expression"),
     ],
 )
@@ -632,11 +632,11 @@ def test_a_flag_may_bring_in_a_hyperparameter_or_change_one():
     assert space.with_("x", 0.25).decode([]) == {"x": 0.25}
 
 
-def test_replacing_keeps_the_condition_and_the_strategy():
+def test_replacing_keeps_the_condition_and_the_sampling():
     space = SearchSpace(
         {
             "optimizer": Categorical(["sgd", "adam"]),
-            "momentum": Float(0.8, 0.99, when={"optimizer": ["sgd"]}, strategy="random"),
+            "momentum": Float(0.8, 0.99, when={"optimizer": ["sgd"]}, sampling="random"),
         }
     )
     fixed = space.replace("momentum", "0.9")
@@ -644,7 +644,7 @@ def test_replacing_keeps_the_condition_and_the_strategy():
     assert fixed.decode([0.9]) == {"optimizer": "adam"}
     narrowed = space.replace("momentum", Float(0.5, 0.6))
     assert narrowed.hyperparameters["momentum"] == Float(
-        0.5, 0.6, when={"optimizer": ["sgd"]}, strategy="random"
+        0.5, 0.6, when={"optimizer": ["sgd"]}, sampling="random"
     )
 
 

@@ -91,6 +91,41 @@ def test_anchors_spare_repeating_a_condition():
     assert file.space.hyperparameters["y"].when == {"kind": ["a"]}
 
 
+def test_what_steers_may_count_at_its_best_and_be_traded_off():
+    text = "metric: {name: val_loss, mode: min, at: best}\nalso: [{name: seconds}]\nhyperparameters: {}"
+    file = parse(text)
+    assert file.metric == Metric("val_loss", "min", "best")
+    assert file.also == (Metric("seconds", "min"),)
+    assert file.guessed == file.also  # its mode is left to its name
+    assert parse(dump(file)) == file
+    assert "at: last" not in dump(parse(DESIGN))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("also: [{name: a}]", "`also` must be a list of metrics beside `metric`"),
+        ("metric: {name: a}\nalso: [{nam: b}]", r"`also\[0\].nam` is no key of `also`"),
+        ("metric: {name: a, at: frist}", "line 1, column 23.*must be last or best, but got 'frist'"),
+        ("options: {examples: 0}", "line 1, column 21: `options.examples` must be at least 1"),
+        ("run: {backend: lcal}", "line 1, column 16: `run.backend` must be .*Did you mean 'local'"),
+        ("run: {log: [mlfow]}", "Did you mean 'mlflow'"),
+        ("run: {json: true}", "`run.json` is no key of `run`"),
+    ],
+)
+def test_what_is_wrong_in_a_section_is_said_with_its_line(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse(f"{text}\nhyperparameters: {{}}")
+
+
+def test_sampling_is_read_by_its_old_name_too():
+    old = parse("hyperparameters: {n: {type: int, low: 1, high: 9, strategy: random}}").space
+    assert old.hyperparameters["n"] == Int(1, 9, sampling="random") == Int(1, 9, strategy="random")
+    assert "strategy" not in dump(SpaceFile(old))
+    with pytest.raises(UsageError, match="Did you mean 'random'"):
+        parse("hyperparameters: {n: {type: int, low: 1, high: 9, strategy: randm}}")
+
+
 @st.composite
 def files(draw: st.DrawFn) -> SpaceFile:
     space = draw(spaces())
@@ -169,7 +204,7 @@ def test_a_dumped_file_has_one_line_a_hyperparameter():
         ("sgd, momentum", "adam, §momentum", "is active only when optimizer is sgd"),
         ("search:", "§serach:", "Did you mean 'search'?"),
         ("samples: 30", "§smaples: 30", "Did you mean 'samples'?"),
-        ("samples: 30", "samples: §0", "`samples` must be at least 1, but got 0"),
+        ("samples: 30", "samples: §0", "`search.samples` must be at least 1, but got 0"),
         ("samples: 30", "samples: §3.5", "must be a whole number, but got 3.5"),
         ("samples: 30", "samples: §null", "must be a whole number, but got None"),
         ("samples: 30", "deterministic: §3", "must be true or false, but got 3"),
@@ -320,7 +355,7 @@ def test_a_file_is_loaded_by_its_path(tmp_path):
         ("x=float:0.1:1:0.1:log", "x", Float(0.1, 1, step=0.1, log=True)),
         ("n=int:1:9:log", "n", Int(1, 9, log=True)),
         ("n=int:1:9:log:2", "n", Int(1, 9, log=True, step=2)),
-        ("n = int:1:9:random", "n", Int(1, 9, strategy="random")),
+        ("n = int:1:9:random", "n", Int(1, 9, sampling="random")),
         ("noise=normal:0:2", "noise", Normal(0, 2)),
         ("kind=cat:a,b", "kind", Categorical(["a", "b"])),
         ("kind=categorical:a, 1, 2.5, on", "kind", Categorical(["a", 1, 2.5, "on"])),
@@ -328,7 +363,7 @@ def test_a_file_is_loaded_by_its_path(tmp_path):
         ("kind=cat:null,5", "kind", Categorical([None, 5])),
         ("url=cat:http://a,http://b", "url", Categorical(["http://a", "http://b"])),
         ("size=ord:8,16,32", "size", Ordinal([8, 16, 32])),
-        ("size=ordinal:8,16:random", "size", Ordinal([8, 16], strategy="random")),
+        ("size=ordinal:8,16:random", "size", Ordinal([8, 16], sampling="random")),
     ],
 )
 def test_a_param_flag_is_a_domain(text, name, domain):
@@ -391,7 +426,7 @@ def test_a_set_flag_without_a_value_is_refused():
 
 
 def test_the_table_shows_each_hyperparameter():
-    space = SearchSpace({**parse(DESIGN).space.hyperparameters, "noise": Normal(0, 1, strategy="random")})
+    space = SearchSpace({**parse(DESIGN).space.hyperparameters, "noise": Normal(0, 1, sampling="random")})
     assert table(space) == [
         ("hyperparameter", "type", "range", "scale", "active", "first"),
         ("lr", "float", "0.0001 to 0.3", "log", "", ""),

@@ -6,13 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tuneapp import session, studies, tasks
 from tuneapp.errors import UsageError, lookup
 from tuneapp.objective import Diverged, iterate
 from tuneapp.search import make_search
-from tuneapp.settings import Config, Metric, Request, SearchSettings
+from tuneapp.settings import (
+    Config,
+    Metric,
+    Request,
+    RunSettings,
+    SearchSettings,
+    Settings,
+    SettingsDict,
+    by_section,
+)
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load
 from tuneapp.studies import Asked, Ended, Reported, Started, Trial, TrialState
@@ -22,9 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-RUNS = "runs"
 Space = Mapping[str, Any] | SearchSpace | str | Path  # hyperparameters by name, or a search-space file
-Metrics = str | Metric | Sequence[str | Metric]  # "loss", "seconds:min"; several are traded off
+RUNS = RunSettings().runs_dir
 Listener = Callable[["Study", Trial], None]
 
 
@@ -54,76 +62,37 @@ class Study(studies.Study):
 
 
 def tune(
-    score: Callable[..., Any] | str,
+    score: Callable[..., Any] | str | None = None,
     space: Space | None = None,
     *,
-    samples: int | None = None,
-    search: str | None = None,
-    warmup: int | None = None,
-    repeats: int | None = None,
-    seed: int | None = None,
-    metric: Metrics | None = None,
-    mode: str | None = None,
     points: Sequence[Config] = (),
-    scheduler: str | None = None,
-    max_iterations: int | None = None,
-    grace: int | None = None,
-    cpus: float | None = None,
-    gpus: float | None = None,
-    concurrent: int | None = None,
-    trial_timeout: float | None = None,
-    address: str | None = None,
-    backend: str = "ray",
     callbacks: Sequence[Listener] = (),
-    runs_dir: str | Path = RUNS,
-    name: str | None = None,
-    pictures: bool = True,
-    quiet: bool = False,
+    **settings: Unpack[SettingsDict],
 ) -> Study:
     """Search the hyperparameters of `score`, and leave a run directory as `tuneapp tune` does.
 
     score takes them as keyword arguments, or as one dict `config`; it returns a number or a dict of metrics,
-    or yields them, one an iteration. A string names a function or a built-in task as on the command line.
+    or yields them, one per iteration. A string names a function or a built-in task as on the command line;
+    None: what the space file or the setting `command` names.
     space: a mapping as in a search-space file, its values domains (`tuneapp.Float(0, 1)`), bare values or
     mappings; or such a file; None: the domains that score's annotations declare. points are evaluated first.
-    metric: steers; its mode is max unless `mode` or "loss:min" says else. callbacks are called with the study
-    and the trial after the end of each. What is None is left to the file, or to the defaults: see
-    `tuneapp tune --help`.
+    callbacks are called with the study and the trial after the end of each.
+    settings: those of docs/settings.md, as `samples=30, metric="loss:min", backend="local"`. What is not
+    given is left to the file, or to the defaults.
 
     Trials that fail are counted, and raise nothing here. Raises UsageError for what could not be run.
     """
-    subject = _subject(score, space)
-    searched = subject.file.space
-    if points:
-        searched = SearchSpace(searched.hyperparameters, [*searched.points, *points])
-    metrics = _metrics(metric, mode) or [_moded(subject.metric, mode)]
-    request = session.make_request(
-        subject,
-        subject.file,
-        searched,
-        metric=metrics[0],
-        also=metrics[1:],
-        options=subject.options,
-        search={
-            "algorithm": search,
-            "samples": samples,
-            "warmup": warmup,
-            "repeats": repeats,
-            "seed": seed,
-        },
-        scheduler={"type": scheduler, "max_iterations": max_iterations, "grace": grace},
-        resources={
-            "cpus": cpus,
-            "gpus": gpus,
-            "concurrent": concurrent,
-            "trial_timeout": trial_timeout,
-            "address": address,
-        },
-    )
+    given = by_section(settings)
+    subject = _subject(score, space, given.get("options", {}))
+    chosen = Settings.of(subject.file.sections, given)
+    request, notes = session.make_request(subject, _with_points(subject.file.space, points), chosen)
+    run = chosen.run
     with ExitStack() as stack:
-        show = _show(stack, callbacks, quiet, pictures)
-        argv = [f"tuneapp.tune({functions.name_of(score)})", *sys.argv]
-        study = session.start(request, Path(runs_dir), name, argv, show, backend, subject)
+        show = _show(stack, callbacks, run)
+        for note in notes:
+            show.observer.tell(note)
+        argv = [f"tuneapp.tune({subject.name if score is None else functions.name_of(score)})", *sys.argv]
+        study = session.start(request, run.runs_dir, run.name, argv, show, run.backend, subject)
     return _offered(study)
 
 
@@ -131,21 +100,22 @@ def resume(
     run: str | Path,
     score: Callable[..., Any] | None = None,
     *,
-    samples: int | None = None,
-    backend: str | None = None,
     callbacks: Sequence[Listener] = (),
-    runs_dir: str | Path = RUNS,
-    pictures: bool = True,
-    quiet: bool = False,
+    **settings: Unpack[SettingsDict],
 ) -> Study:
     """Go on with a run that was interrupted, or with `samples` trials in all: what is missing is computed.
 
     score: needed where the function is in no module that could be imported: a run directory holds no pickle.
+    settings: `samples`, and how the study is run and shown. Raises UsageError for others.
     """
-    found = studies.find_run(str(run), Path(runs_dir))
+    given = by_section(settings, "resume")
+    shown = RunSettings(**given.get("run", {}))
+    interrupted = studies.find_run(str(run), shown.runs_dir)
     with ExitStack() as stack:
-        show = _show(stack, callbacks, quiet, pictures)
-        return _offered(session.resume(found, samples, show, backend, score))
+        show = _show(stack, callbacks, shown)
+        samples = given.get("search", {}).get("samples")
+        backend = given.get("run", {}).get("backend")
+        return _offered(session.resume(interrupted, samples, show, backend, score))
 
 
 def read(run: str | Path = "latest", runs_dir: str | Path = RUNS) -> Study:
@@ -209,21 +179,27 @@ class AskTell:
 def ask_tell(
     space: Space,
     *,
-    metric: str | Metric = "score",
-    mode: str | None = None,
-    samples: int = 1_000_000,
-    search: str = "bayes",
-    warmup: int = 10,
-    seed: int = 0,
     points: Sequence[Config] = (),
+    **settings: Unpack[SettingsDict],
 ) -> AskTell:
-    """A search to be asked for configs and told of their results, `samples` at most."""
-    searched = _space(space).space
-    if points:
-        searched = SearchSpace(searched.hyperparameters, [*searched.points, *points])
+    """A search to be asked for configs and told of their results, `samples` at most.
+
+    settings: the metric, `mode`, `search`, `samples`, `warmup`, `warmup_design` and `seed`.
+    """
+    file = _space(space)
+    searched = _with_points(file.space, points)
     tasks.refuse_empty(searched, "ask_tell()")
-    settings = SearchSettings(search, samples=samples, warmup=warmup, seed=seed, deterministic=False)
-    return AskTell(searched, _metrics(metric, mode)[0], settings)
+    usual = {"search": {"samples": 1_000_000, "warmup": 10, "deterministic": False}}
+    chosen = Settings.of(usual, by_section(settings, "ask_tell"))
+    (asked, *others) = chosen.metric.metric or ("score",)
+    if others:
+        raise UsageError(f"ask_tell() takes one metric, but got {len(others) + 1}.")
+    metric = asked if isinstance(asked, Metric) else Metric.parse(asked, chosen.metric.mode)[0]
+    return AskTell(searched, metric, chosen.search)
+
+
+def _with_points(space: SearchSpace, points: Sequence[Config]) -> SearchSpace:
+    return SearchSpace(space.hyperparameters, [*space.points, *points]) if points else space
 
 
 def _offered(study: studies.Study) -> Study:
@@ -232,10 +208,12 @@ def _offered(study: studies.Study) -> Study:
     return Study(**given)
 
 
-def _subject(score: Callable[..., Any] | str, space: Space | None) -> tasks.Task:
-    if not isinstance(score, str) and not callable(score):
+def _subject(
+    score: Callable[..., Any] | str | None, space: Space | None, options: Mapping[str, Any]
+) -> tasks.Task:
+    if score is not None and not isinstance(score, str) and not callable(score):
         raise UsageError(f"score must be a function or its name, but got {type(score).__name__}.")
-    return tasks.find(score, None if space is None else _space(space))
+    return session.find_task(score, None if space is None else _space(space), options)
 
 
 def _space(space: Space) -> SpaceFile:
@@ -244,26 +222,15 @@ def _space(space: Space) -> SpaceFile:
     return SpaceFile(space if isinstance(space, SearchSpace) else SearchSpace(space))
 
 
-def _metrics(given: Metrics | None, mode: str | None) -> list[Metric]:
-    if given is None:
-        return []
-    each = [given] if isinstance(given, str | Metric) else list(given)
-    return [one if isinstance(one, Metric) else session.metric_of(one, mode) for one in each]
-
-
-def _moded(metric: Metric, mode: str | None) -> Metric:
-    return metric if mode is None else Metric(metric.name, mode)  # type: ignore[arg-type]
-
-
-def _show(stack: ExitStack, callbacks: Sequence[Listener], quiet: bool, pictures: bool) -> session.Show:
+def _show(stack: ExitStack, callbacks: Sequence[Listener], run: RunSettings) -> session.Show:
     """Progress on stderr, and the user's callbacks."""
     from rich.console import Console
 
     from tuneapp.report import live
 
-    terminal = stack.enter_context(live.shown(Console(stderr=True), quiet))
+    terminal = stack.enter_context(live.shown(Console(stderr=True), run.quiet))
     heard = [_Callback(callback, terminal) for callback in callbacks]
-    return session.Show(observer=studies.Observers([terminal, *heard]), pictures=pictures)
+    return session.Show(studies.Observers([terminal, *heard]), list(run.log), run.dashboard, run.pictures)
 
 
 class _Callback(studies.Observer):

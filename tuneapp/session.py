@@ -5,8 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import yaml
 
 from tuneapp import tasks
 from tuneapp.backends import BACKENDS, How, drive, machine
+from tuneapp.declarations import declared
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context
-from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import Metric, MetricSettings, Options, Request, Settings
 from tuneapp.spaces import SearchSpace
-from tuneapp.spaces.files import SpaceFile
+from tuneapp.spaces.files import SpaceFile, load
 from tuneapp.studies import Extended, Journal, Observer, Observers, RunDirectory, Study, Tested, find_run
 from tuneapp.studies.provenance import provenance
 
@@ -36,37 +37,85 @@ class Show:
     refresh: float | None = REFRESH  # of report.html while the run goes on; None: at its end only
 
 
-def make_request(
-    task: tasks.Task,
-    file: SpaceFile,
-    space: SearchSpace,
-    *,
-    options: dict[str, Any],
-    search: dict[str, Any],
-    scheduler: dict[str, Any],
-    resources: dict[str, Any],
-    metric: Metric | None = None,
-    also: list[Metric] | None = None,
-) -> Request:
-    """The file's settings, each overridden by what was given here (None: not given)."""
-    limit = {"max_iterations": task.max_iterations}
-    return Request(
+def find_task(
+    target: tasks.Target | None, space: str | Path | SpaceFile | None, options: Mapping[str, Any]
+) -> tasks.Task:
+    """What a user names, or what the search-space file does. options: what was given of Options.
+
+    Raises UsageError where there is none, or two.
+    """
+    file = load(str(space)) if isinstance(space, str | Path) else space
+    asked = {**(file.options if file is not None else {}), **options}
+    if target is not None and "command" in options:
+        raise UsageError(
+            f"A study has a task or a --command, but got both: {target} and {options['command']}."
+        )
+    if target is None and "command" in asked:
+        target = tasks.Command(asked["command"], tuple(asked.get("metric_regex", ())))
+    data_dir = asked.get("data_dir")
+    return tasks.find(target, file, None if data_dir is None else Path(data_dir))
+
+
+def make_request(task: tasks.Task, space: SearchSpace, settings: Settings) -> tuple[Request, list[str]]:
+    """What a study is asked to do; and a line on each mode of a metric that was guessed.
+
+    Raises UsageError for options that the task does not take.
+    """
+    metrics, notes = _metrics(task, settings.metric)
+    scheduler = settings.scheduler
+    if scheduler.max_iterations is None:
+        scheduler = replace(scheduler, max_iterations=task.max_iterations)
+    request = Request(
         task=task.name,
         space=space.to_dict(),
-        metric=metric or task.metric,
-        also=tuple(also or ()),
-        options=_given(options),
-        search=SearchSettings(**{**file.search, **_given(search)}),
-        scheduler=SchedulerSettings(**{**limit, **file.scheduler, **_given(scheduler)}),
-        resources=Resources(**{**file.resources, **_given(resources)}),
+        metric=metrics[0],
+        also=tuple(metrics[1:]),
+        options={**_options(task, settings.options), **task.options},
+        search=settings.search,
+        scheduler=scheduler,
+        resources=settings.resources,
     )
+    return request, notes
 
 
-def metric_of(text: str, mode: str | None = None) -> Metric:
-    """`seconds:min`, or a name alone: to be minimised if it says that it is a loss, an error or a time."""
-    name, _, own = text.partition(":")
-    usual = "min" if name.endswith(("loss", "error", "seconds")) else "max"
-    return Metric(name, own or mode or usual)  # type: ignore[arg-type]
+def _metrics(task: tasks.Task, asked: MetricSettings) -> tuple[list[Metric], list[str]]:
+    """What steers first: as the caller asks, else the file, else the task. And a line per guessed mode."""
+    file = task.file
+    if asked.metric:
+        parsed = [
+            (each, False) if isinstance(each, Metric) else Metric.parse(each, asked.mode)
+            for each in asked.metric
+        ]
+    elif file.metric is not None:
+        parsed = [(metric, metric in file.guessed) for metric in (file.metric, *file.also)]
+    else:
+        parsed = [(task.metric, False)]  # what is guessed of it, the task tells
+    if asked.mode is not None and not asked.metric:
+        parsed[0] = (replace(parsed[0][0], mode=asked.mode), False)
+    return [metric for metric, _ in parsed], [guess(metric) for metric, guessed in parsed if guessed]
+
+
+def guess(metric: Metric) -> str:
+    """What tells of a mode that nobody named."""
+    better, other = ("more", "min") if metric.mode == "max" else ("less", "max")
+    name = metric.name
+    return f"metric {name}: {better} is better, to judge by its name; if not, call it {name}:{other}"
+
+
+def _options(task: tasks.Task, options: Options) -> dict[str, Any]:
+    """The task's options as run.json keeps them; what is not given is left to the task."""
+    kept: dict[str, Any] = {}
+    for name, each in declared("options", Options).items():
+        value = getattr(options, name)
+        if value is None or value == () or name in task.options:
+            continue
+        if name not in task.OPTIONS:
+            raise UsageError(
+                f"`{each.keyword}` is a setting of {' or '.join(each.setting.tasks)}, but {task.name} is "
+                "none; leave it out."
+            )
+        kept[name] = str(value.absolute()) if isinstance(value, Path) else value
+    return kept
 
 
 def start(
@@ -109,7 +158,7 @@ def _check_show(show: Show) -> None:
 def federate(
     request: Request, runs_dir: Path, name: str | None, argv: list[str], show: Show, eager: bool
 ) -> Study:
-    """A study of one federation, driven from this process. Its report is left to `picture_federation`.
+    """A study of one federation, driven from this process. Its report is left to `plot_federation`.
 
     eager: start its client actors before the first round, not when they pay.
     """
@@ -125,16 +174,16 @@ def federate(
     return study
 
 
-def picture_federation(study: Study) -> None:
+def plot_federation(study: Study, pictures: bool = True) -> None:
     """The loss over rounds in plots/loss.png, and the report: as long again as a short federation takes."""
     from tuneapp import report
-    from tuneapp.federated import pictures
+    from tuneapp.federated import pictures as plots
 
     assert study.folder is not None
-    pictures.loss_curves(
-        {study.name: [each.metrics for each in study.trials[0].history]}, study.folder / "plots" / "loss.png"
-    )
-    report.write(RunDirectory(study.folder))
+    if pictures:
+        rounds = [each.metrics for each in study.trials[0].history]
+        plots.loss_curves({study.name: rounds}, study.folder / "plots" / "loss.png")
+    report.write(RunDirectory(study.folder), pictures=pictures)
 
 
 def resume(
@@ -291,7 +340,3 @@ class _Refresher(Observer):
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
-
-
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value is not None}

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Names or paths of two runs or more, or `latest`.")],
-    picture: Annotated[Path, typer.Option(help="PNG to draw.")] = Path("compare.png"),
+    picture: Annotated[Path, typer.Option(help="PNG file to draw the comparison to.")] = Path("compare.png"),
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Set searches side by side at equal trials, epochs and seconds, and effects value by value."""

@@ -30,16 +30,16 @@ def list_(data_dir: options.DataDir = None) -> None:
 def import_(
     name: Name,
     path: Annotated[Path, typer.Argument(help="Image folder, idx or CIFAR archive, or folder of arrays.")],
-    size: Annotated[int | None, typer.Option(help="Pixels a side to resize pictures to.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels per side that images are resized to.")] = None,
     flip: Annotated[
         bool | None,
-        typer.Option("--flip/--no-flip", help="Whether a mirrored picture is of the same class."),
+        typer.Option("--flip/--no-flip", help="Whether a mirrored image is of the same class."),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a set of that name.")] = False,
     data_dir: options.DataDir = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Bring a folder or archive of pictures into the data dir as a set of uint8 arrays."""
+    """Bring a folder or archive of images into the data dir as a set of uint8 arrays."""
     from rich.console import Console
     from rich.progress import Progress
 

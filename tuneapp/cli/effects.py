@@ -2,14 +2,18 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuneapp.cli import options
+from tuneapp.cli.flags import takes_settings
+from tuneapp.declarations import Setting
 
 if TYPE_CHECKING:
+    from tuneapp.settings import Options, RunSettings
     from tuneapp.spaces.files import SpaceFile
     from tuneapp.spaces.section import EffectsSection, TableRequest
     from tuneapp.tasks import Task
@@ -21,7 +25,47 @@ def register(app: typer.Typer) -> None:
     app.command()(effects)
 
 
+@dataclass(frozen=True)
+class Vary:
+    """How each table is made."""
+
+    values: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Values to try: lr=0.01,0.1 (or 0.01,0.1 where one is varied). Repeatable.",
+            "What to vary",
+            default="from the space",
+        ),
+    ] = ()
+    seeds: Annotated[
+        int | None, Setting("Seeds that every value is run with.", "What to vary", low=1, default="3")
+    ] = None
+    combine: Annotated[
+        bool | None,
+        Setting("Also run the single winners put together.", "What to vary", default="the study's, or no"),
+    ] = None
+    scale: Annotated[
+        float | None,
+        Setting(
+            "Share of the epochs and of the images to use, as 0.1; for small machines.",
+            "What to vary",
+            default="1",
+        ),
+    ] = None
+    from_csv: Annotated[
+        Path | None,
+        Setting(
+            "Folder of learning curves, one CSV per run, to be judged instead of running anything.",
+            "What to vary",
+        ),
+    ] = None
+
+
+@takes_settings("effects")
 def effects(
+    vary: Vary,
+    what: options.What,
+    given: dict[str, Any],
     task: Annotated[
         str, typer.Argument(help="An image set, or a study with tables of its own: study-001, study-004 …")
     ] = "",
@@ -29,128 +73,62 @@ def effects(
         list[str] | None,
         typer.Argument(help="What to vary, each alone: lr batch_size. Two together: lr x batch_size."),
     ] = None,
-    values: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Values to try: lr=0.01,0.1 (or 0.01,0.1 where one is varied); else the space's. Repeatable."
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Seeds every value is run with; 3 by default.")
-    ] = None,
-    combine: Annotated[
-        bool | None, typer.Option("--combine/--no-combine", help="Also run the single winners put together.")
-    ] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(help="Share of the epochs and of the examples to use, as 0.1; for small machines."),
-    ] = None,
-    from_csv: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of learning curves, one CSV a run, to be judged instead of running anything."
-        ),
-    ] = None,
-    space: Annotated[
-        str | None, typer.Option(help="Search-space file, or a shipped one's name; else the task's.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Value of the base config: optimizer=adamw. Repeatable.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="mlp, small_cnn, resnet18 or mobilenet.")] = None,
-    seed: options.Seed = None,
-    scheduler: Annotated[
-        str, typer.Option(help="none, or asha, hyperband, median to stop trials early.")
-    ] = "none",
-    max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs or rounds of a trial.")] = None,
-    examples: options.Examples = None,
-    precision: options.Precision = None,
-    cpus_per_trial: options.CpusPerTrial = None,
-    gpus_per_trial: options.GpusPerTrial = None,
-    concurrent: options.Concurrent = None,
-    address: options.Address = None,
-    backend: Annotated[
-        str, typer.Option(help="ray, or local: processes of this machine, without Ray.")
-    ] = "ray",
-    data_dir: options.DataDir = None,
-    runs_dir: options.RunsDir = options.RUNS,
-    name: options.Name = None,
-    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Vary one hyperparameter at a time, on several seeds: curves, tables, differences, a diagnosis."""
     from tuneapp import session
     from tuneapp.search import plan as plans
-    from tuneapp.spaces import files
+    from tuneapp.settings import RunSettings, Settings, by_section
+    from tuneapp.spaces.section import EffectsSection
 
-    if from_csv is not None:
-        _judge_curves(from_csv, space or task or None, runs_dir, name, as_json)
+    flags = by_section({"scheduler": "none", **given}, "effects")
+    if vary.from_csv is not None:
+        run = RunSettings(**flags.get("run", {}))
+        _judge_curves(vary.from_csv, what.space or task or None, run, as_json)
         return
-    subject = _subject(task, space, data_dir)
+    subject = _subject(task, what.space, given.get("data_dir"))
     file = subject.file
     section = EffectsSection.read(file.effects or {})
-    searched = file.space
-    changes = dict(map(files.parse_set, set_ or [])) | ({} if model is None else {"model": model})
-    for changed, value in changes.items():
-        searched = searched.replace(changed, value)
-    first = 1000 * (seed if seed is not None else file.search.get("seed", 0))
-    shorter, notes = _scaled(subject, section, scale, max_epochs, examples, data_dir)
+    settings = Settings.of(file.sections, flags)
+    epochs = flags.get("scheduler", {}).get("max_iterations")
+    shorter, notes = _scaled(subject, section, settings.options, epochs, vary.scale)
+    first = 1000 * settings.search.seed
     plan, narrowed = plans.make_plan(
-        searched,
-        _tables(hyperparameters or [], values or [], section),
-        seeds=range(first, first + (seeds or section.seeds)),
-        combine=section.combine if combine is None else combine,
+        what.applied(file.space, extends=subject.open),
+        _tables(hyperparameters or [], list(vary.values), section),
+        seeds=range(first, first + (vary.seeds or section.seeds)),
+        combine=section.combine if vary.combine is None else vary.combine,
         named={} if hyperparameters else section.combinations,
         claims=() if hyperparameters else section.claims,
-        scale=", ".join([*notes, *_changed(file, changes)]),
+        scale=", ".join([*notes, *_changed(file, what.fixed)]),
     )
-    request = session.make_request(
-        subject,
-        file,
-        narrowed,
-        options={
-            **subject.options,
-            "data_dir": None if data_dir is None else str(data_dir.absolute()),
-            "examples": shorter.get("examples"),
-            "precision": precision,
-        },
-        search={
-            "algorithm": "cells",
-            "samples": plan.most_trials,
-            "warmup": 0,
-            "seed": seed,
-            "plan": plan.to_json(),
-        },
-        scheduler={"type": scheduler, "max_iterations": shorter.get("epochs")},
-        resources={
-            "cpus": cpus_per_trial,
-            "gpus": gpus_per_trial,
-            "concurrent": concurrent,
-            "address": address,
-        },
-    )
+    planned = {"algorithm": "cells", "samples": plan.most_trials, "warmup": 0, "plan": plan.to_json()}
+    settings = Settings.of(file.sections, flags, shorter, {"search": planned})
+    request, guesses = session.make_request(subject, narrowed, settings)
+    run = settings.run
     with ExitStack() as stack:
-        show = options.show(stack, quiet or as_json, None, None)
+        show = options.show(stack, run, as_json, guesses)
         then = ", then their combination" if plan.combine else ""
         scaled = f"; scaled down: {plan.scale}" if plan.scale else ""
         show.observer.tell(f"{len(plan.configs)} configs x {len(plan.seeds)} seeds{then}{scaled}")
-        study = session.start(request, runs_dir, name, sys.argv[1:], show, backend, subject)
+        study = session.start(request, run.runs_dir, run.name, sys.argv[1:], show, run.backend, subject)
     options.finish(study, as_json)
 
 
-def _judge_curves(folder: Path, space: str | None, runs_dir: Path, name: str | None, as_json: bool) -> None:
+def _judge_curves(folder: Path, space: str | None, run: "RunSettings", as_json: bool) -> None:
     from tuneapp import report
     from tuneapp.analysis.effects.curves import import_curves
     from tuneapp.spaces import files
 
-    run = import_curves(folder, files.load(space) if space else None, runs_dir, name, sys.argv[1:])
-    report.write(run)
-    options.finish(run.read(), as_json)
+    file = files.load(space) if space else None
+    made = import_curves(folder, file, run.runs_dir, run.name, sys.argv[1:])
+    report.write(made, pictures=run.pictures)
+    options.finish(made.read(), as_json)
 
 
 def _subject(task: str, space: str | None, data_dir: Path | None) -> "Task":
     """What is studied, and its space: a task and perhaps a file, or a shipped study, which names its task."""
-    from tuneapp import tasks
+    from tuneapp import session
     from tuneapp.errors import UsageError
     from tuneapp.spaces import files
 
@@ -158,7 +136,8 @@ def _subject(task: str, space: str | None, data_dir: Path | None) -> "Task":
         raise UsageError("`tuneapp effects` needs a task or a study, as in `tuneapp effects digits lr`.")
     if space is None and task in files.shipped():
         task, space = "", task
-    return tasks.find(task or None, space, data_dir)
+    options = {} if data_dir is None else {"data_dir": data_dir}
+    return session.find_task(task or None, space, options)
 
 
 def _tables(names: list[str], values: list[str], section: "EffectsSection") -> "list[TableRequest]":
@@ -221,35 +200,37 @@ def _values(texts: list[str], groups: list[tuple[str, ...]]) -> dict[str, list[A
 
 
 def _scaled(
-    task: "Task",
-    section: "EffectsSection",
-    scale: float | None,
-    max_epochs: int | None,
-    examples: int | None,
-    data_dir: Path | None,
-) -> tuple[dict[str, int], list[str]]:
-    """Epochs and examples to use, where they differ from all; what is less than the study's own, in words."""
+    subject: "Task", section: "EffectsSection", asked: "Options", epochs: int | None, scale: float | None
+) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Settings for a share of the epochs and images; and what is less than the study's own, in words."""
     from tuneapp import data
     from tuneapp.errors import UsageError
-    from tuneapp.settings import SchedulerSettings
 
     if scale is not None and not 0 < scale <= 1:
         raise UsageError(f"`--scale` must be above 0 and at most 1, but got {scale}.")
-    whole_epochs = SchedulerSettings(**task.file.scheduler).max_iterations or task.max_iterations or 1
-    epochs = max_epochs or max(1, round(whole_epochs * (scale or 1)))
-    notes = [f"{epochs} of {whole_epochs} epochs"] if epochs < whole_epochs else []
-    if task.name not in data.names(data_dir):
-        return {"epochs": epochs}, notes
-    pictures = len(data.load(task.name, data_dir).train_labels)
-    whole = section.examples or pictures
-    used = examples or max(1, round(min(whole, pictures) * (scale or 1)))
+    shorter: dict[str, dict[str, int]] = {}
+    notes = []
+    whole_epochs = subject.file.scheduler.get("max_iterations")
+    if whole_epochs is not None:
+        epochs = epochs or max(1, round(whole_epochs * (scale or 1)))
+        shorter["scheduler"] = {"max_iterations": epochs}
+        if epochs < whole_epochs:
+            notes.append(f"{epochs} of {whole_epochs} epochs")
+    data_dir = asked.data_dir
+    if subject.name not in data.names(data_dir):
+        return shorter, notes
+    images = len(data.load(subject.name, data_dir).train_labels)
+    whole = section.examples or images
+    used = asked.examples or max(1, round(min(whole, images) * (scale or 1)))
     if used < whole:
-        notes.append(f"{used:,} of {whole:,} pictures")
-    return {"epochs": epochs} | ({"examples": used} if used < pictures else {}), notes
+        notes.append(f"{used:,} of {whole:,} images")
+    if used < images:
+        shorter["options"] = {"examples": used}
+    return shorter, notes
 
 
 def _changed(file: "SpaceFile", changes: dict[str, Any]) -> list[str]:
-    """What a study fixes and `--set` has changed, in words: its pictures must say so."""
+    """What a study fixes and `--set` has changed, in words: its plots must say so."""
     if file.effects is None:
         return []
     fixed = {name: getattr(domain, "value", None) for name, domain in file.space.hyperparameters.items()}

@@ -2,174 +2,167 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuneapp.cli import options
+from tuneapp.cli.flags import takes_settings
+from tuneapp.declarations import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tuneapp.settings import Request, RunSettings
     from tuneapp.studies import Observer, Study
+
+# Keywords that say nothing of one federation, which runs alone and in this process.
+OF_A_SEARCH = (
+    "search",
+    "warmup",
+    "repeats",
+    "warmup_design",
+    "deterministic",
+    "lag",
+    "scheduler",
+    "grace",
+    "reduction",
+    "concurrent",
+    "trial_timeout",
+    "log",
+    "dashboard",
+)
 
 
 def register(app: typer.Typer) -> None:
     app.command()(fed)
 
 
-def fed(
-    dataset: Annotated[str, typer.Argument(help="An image set (`tuneapp data list`).")] = "mnist",
-    clients: Annotated[int | None, typer.Option(help="Clients in the federation; 8 by default.")] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=1, help="Search: trials in all. Without it one federation is trained.")
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Rounds of a trial that is not stopped; 32 by default."),
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of the clients; 0.1 by default.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples in a batch; 32 by default.")] = None,
-    local_steps: Annotated[int | None, typer.Option(help="Steps a client and round; 8 by default.")] = None,
-    local_epochs: Annotated[
-        int | None, typer.Option(help="Passes over a client's examples instead of steps.")
-    ] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="fedavg, fedprox, fedavgm, fedadam or fedyogi.")
-    ] = None,
+@dataclass(frozen=True)
+class Federation:
+    """Hyperparameters that have a flag of their own, short for --set; their defaults are FedConfig's."""
+
+    clients: Annotated[int | None, Setting("Clients in the federation.", "Federation", default="8")] = None
     partition: Annotated[
         str | None,
-        typer.Option(help="shared (everyone draws from all examples), iid, dirichlet, shards or quantity."),
-    ] = None,
-    alpha: Annotated[
-        float | None, typer.Option(help="Of dirichlet and quantity: 0.1 is extreme, 100 is equal.")
-    ] = None,
-    fraction: Annotated[float | None, typer.Option(help="Share of the clients in each round.")] = None,
-    model: Annotated[str | None, typer.Option(help="mlp, fedavg_cnn, small_cnn …; mlp by default.")] = None,
-    actors: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Client actors of a trial, at most one a client; 0: all clients in one process. By default "
-            "as many as the trial has CPUs, from when they pay. The numbers are the same.",
+        Setting(
+            "How examples are dealt to clients; shared: everyone draws from all examples.",
+            "Federation",
+            choices="tuneapp.federated.partitions:PARTITIONS",
+            default="shared",
         ),
-    ] = None,
-    eval_every: Annotated[int | None, typer.Option(min=1, help="Rounds between two evaluations.")] = None,
-    val_examples: Annotated[
-        int | None, typer.Option(min=1, help="Examples held out for it, a tenth at most; 1,000 by default.")
-    ] = None,
-    per_client: Annotated[
-        bool | None, typer.Option("--per-client", help="Also report the mean and worst tenth of clients.")
-    ] = None,
-    space: Annotated[Path | None, typer.Option(help="Search-space file; else the one shipped.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Fix a hyperparameter: momentum=0.9. Repeatable.")
-    ] = None,
-    param: Annotated[
-        list[str] | None, typer.Option(help="Search a hyperparameter: lr=float:1e-2:3:log. Repeatable.")
-    ] = None,
-    warmup: options.Warmup = None,
-    search: options.Search = None,
-    seed: options.Seed = None,
-    repeats: options.Repeats = None,
-    scheduler: Annotated[str | None, typer.Option(help="asha, hyperband, median or none.")] = None,
-    grace: Annotated[int | None, typer.Option(min=1, help="Rounds before a trial may be stopped.")] = None,
-    reduction: options.Reduction = None,
-    cpus_per_trial: options.CpusPerTrial = None,
-    gpus_per_trial: options.GpusPerTrial = None,
-    concurrent: options.Concurrent = None,
-    address: options.Address = None,
-    data_dir: options.DataDir = None,
-    runs_dir: options.RunsDir = options.RUNS,
-    name: options.Name = None,
-    log: options.Log = None,
-    dashboard: options.Dashboard = None,
-    quiet: options.Quiet = False,
+    ] = None
+    alpha: Annotated[
+        float | None,
+        Setting(
+            "How equal the clients are, of partitions dirichlet and quantity: 0.1 is extreme, 100 is equal.",
+            "Federation",
+            default="0.5",
+        ),
+    ] = None
+    fraction: Annotated[
+        float | None,
+        Setting("Share of the clients that takes part in each round.", "Federation", default="1"),
+    ] = None
+    strategy: Annotated[
+        str | None,
+        Setting(
+            "What the server does with the clients' updates.",
+            "Federation",
+            choices="tuneapp.federated.strategies:STRATEGIES",
+            default="fedavg",
+        ),
+    ] = None
+    lr: Annotated[float | None, Setting("Learning rate of the clients.", "Federation", default="0.1")] = None
+    batch_size: Annotated[int | None, Setting("Examples per batch.", "Federation", default="32")] = None
+    local_steps: Annotated[int | None, Setting("Steps per client and round.", "Federation", default="8")] = (
+        None
+    )
+    local_epochs: Annotated[
+        int | None,
+        Setting("Passes over a client's examples, instead of steps.", "Federation", default="steps count"),
+    ] = None
+
+
+@takes_settings("fed")
+def fed(
+    federation: Federation,
+    what: options.What,
+    given: dict[str, Any],
+    dataset: Annotated[str, typer.Argument(help="An image set (`tuneapp data list`).")] = "mnist",
     as_json: options.Json = False,
 ) -> None:
     """Train a federation of clients, averaged each round; with --samples, search its hyperparameters."""
     from tuneapp import session, tasks
+    from tuneapp.settings import Settings, by_section
     from tuneapp.spaces import SearchSpace, files
-    from tuneapp.studies.provenance import cores
 
-    task = tasks.find(f"fed-{dataset}", space, data_dir)
-    file = task.file
-    searches = samples is not None or space is not None
+    file = files.load(what.space or "fed")
+    data_dir = given.get("data_dir") or file.options.get("data_dir")
+    subject = tasks.find(f"fed-{dataset}", file, None if data_dir is None else Path(data_dir))
+    searches = "samples" in given or what.space is not None or bool(what.param)
     searched = file.space if searches else SearchSpace({})
-    flags = {
-        "clients": clients,
-        "lr": lr,
-        "batch_size": batch_size,
-        "local_steps": local_steps,
-        "local_epochs": local_epochs,
-        "strategy": strategy,
-        "partition": partition,
-        "alpha": alpha,
-        "fraction": fraction,
-        "model": model,
-    }
-    given = [(flag, value) for flag, value in flags.items() if value is not None]
-    if searches and "rounds" in searched.hyperparameters and rounds is not None:
-        given.append(("rounds", rounds))
-    for name_, value in [
-        *given,
-        *map(files.parse_param, param or []),
-        *map(files.parse_set, set_ or []),
-    ]:
-        searched = _replace(searched, name_, value)
-    if not searches and searched.searched:
-        searches = True  # a --param asks for it
-    cpus = cpus_per_trial
-    if cpus is None and not searches:
-        cpus = float(min(cores(), clients or 8))
-    workers = actors
-    if workers is None:
-        workers = int(cpus) if cpus is not None and cpus > 1 else 0
-    request = session.make_request(
-        task,
-        file,
-        searched,
-        options={
-            "data_dir": None if data_dir is None else str(data_dir.absolute()),
-            "eval_every": eval_every,
-            "val_examples": val_examples,
-            "per_client": per_client,
-        },
-        search={
-            "algorithm": search if searches else "random",
-            "samples": samples if searches else 1,
-            "warmup": warmup,
-            "seed": seed,
-            "repeats": repeats,
-        },
-        scheduler={
-            "type": scheduler if searches else "none",
-            "max_iterations": rounds,
-            "grace": grace,
-            "reduction": reduction,
-        },
-        resources={
-            "cpus": cpus,
-            "gpus": gpus_per_trial,
-            "concurrent": concurrent,
-            "address": address,
-            "actors": workers,
-        },
-    )
+    flags = {name: value for name, value in asdict(federation).items() if value is not None}
+    if searches and "rounds" in searched.hyperparameters and "max_iterations" in given:
+        flags["rounds"] = given["max_iterations"]
+    for name, value in flags.items():
+        searched = searched.with_(name, value)
+    searched = what.applied(searched, extends=True)
+    alone = {} if searches else _alone(given, federation.clients or 8)
+    settings = Settings.of(file.sections, by_section(given, "fed"), alone)
+    if settings.run.backend == "ray" and "actors" not in given and "actors" not in file.resources:
+        cpus = settings.resources.cpus
+        settings = replace(
+            settings, resources=replace(settings.resources, actors=int(cpus) if cpus > 1 else 0)
+        )
+    request, notes = session.make_request(subject, searched, settings)
+    run = settings.run
     with ExitStack() as stack:
         if searches:
-            show = options.show(stack, quiet or as_json, log, dashboard)
-            options.finish(session.start(request, runs_dir, name, sys.argv[1:], show, task=task), as_json)
+            show = options.show(stack, run, as_json, notes)
+            study = session.start(request, run.runs_dir, run.name, sys.argv[1:], show, run.backend, subject)
+            options.finish(study, as_json)
         else:
-            eager = actors is not None or address is not None
-            tell = (lambda line: None) if quiet or as_json else _say
-            show = session.Show(observer=round_lines(tell))
-            study = session.federate(request, runs_dir, name, sys.argv[1:], show, eager)
-            _print_federation(study, as_json)
-            session.picture_federation(study)
-            tell(f"report {study.folder}/report.html")
-            options.leave(study)
+            eager = "actors" in given or "address" in given
+            _train(request, run, as_json, notes, eager)
+
+
+def _alone(given: dict[str, Any], clients: int) -> dict[str, dict[str, Any]]:
+    """The settings of one federation. Raises UsageError for those that only a search has."""
+    from tuneapp.errors import UsageError
+    from tuneapp.settings import all_settings
+    from tuneapp.studies.provenance import cores
+
+    for keyword in given:
+        if keyword in OF_A_SEARCH:
+            raise UsageError(
+                f"`{all_settings()[keyword].flags('fed')[0]}` is for a search, but without --samples one "
+                "federation is trained; add --samples, or leave it out."
+            )
+    alone: dict[str, dict[str, Any]] = {
+        "search": {"algorithm": "random", "samples": 1},
+        "scheduler": {"type": "none"},
+    }
+    if "cpus" not in given:
+        alone["resources"] = {"cpus": float(min(cores(), clients))}
+    return alone
+
+
+def _train(request: "Request", run: "RunSettings", as_json: bool, notes: list[str], eager: bool) -> None:
+    """Train one federation; eager: its client actors start before the first round, not when they pay."""
+    from tuneapp import session
+
+    tell = (lambda line: None) if run.quiet or as_json else _say
+    for note in notes:
+        tell(note)
+    show = session.Show(observer=round_lines(tell))
+    study = session.federate(request, run.runs_dir, run.name, sys.argv[1:], show, eager)
+    _print_federation(study, as_json)
+    session.plot_federation(study, run.pictures)
+    tell(f"report {study.folder}/report.html")
+    options.leave(study)
 
 
 def _print_federation(study: "Study", as_json: bool) -> None:
@@ -191,15 +184,6 @@ def _print_federation(study: "Study", as_json: bool) -> None:
             f"  test        accuracy {test['test_accuracy']:.2%}, loss {test['test_loss']:.4f} (read once)"
         )
         typer.echo(f"weights {study.folder}/best/model.safetensors")
-
-
-def _replace(space: Any, name: str, value: Any) -> Any:
-    """The space with a hyperparameter more, or another in its place."""
-    from tuneapp.spaces import SearchSpace
-
-    if name in space.hyperparameters:
-        return space.replace(name, value)
-    return SearchSpace({**space.hyperparameters, name: value}, space.points)
 
 
 def _say(line: str) -> None:

@@ -1,63 +1,100 @@
-"""Options that several commands share, and what they turn into."""
+"""What several commands share: options, the progress they show, the result they print."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuneapp.cli.errors import INTERRUPTED
+from tuneapp.cli.flags import help_of
+from tuneapp.declarations import Setting
+from tuneapp.settings import RunSettings
 from tuneapp.studies import Study, TrialState
 
 if TYPE_CHECKING:
     from tuneapp.session import Show
+    from tuneapp.spaces import SearchSpace
 
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the run directories.")]
-RUNS = Path("runs")
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of the image sets; else $TUNEAPP_DATA, else the cache folder."),
-]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help=help_of("runs_dir"), show_default=False)]
+RUNS = RunSettings().runs_dir
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help=help_of("data_dir"))]
+Address = Annotated[str | None, typer.Option(help=help_of("address"))]
 Run = Annotated[str, typer.Argument(help="A run's name or path, or `latest`.")]
-Warmup = Annotated[
-    int | None, typer.Option(min=0, help="Random trials before the model; else a third, 10 at most.")
-]
-Search = Annotated[str | None, typer.Option(help="bayes, random, grid or points.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Of every random draw.")]
-Repeats = Annotated[int | None, typer.Option(min=1, help="Seeds a config is run with, if it may win.")]
-Reduction = Annotated[int | None, typer.Option(min=2, help="One in so many goes on at each rung.")]
-Examples = Annotated[
-    int | None, typer.Option(min=1, help="Training pictures to use, a stratified subset; else all.")
-]
-Precision = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
-CpusPerTrial = Annotated[float | None, typer.Option(help="CPUs of a trial, and torch's threads.")]
-GpusPerTrial = Annotated[float | None, typer.Option(help="GPUs of a trial; a fraction shares one.")]
-Concurrent = Annotated[int | None, typer.Option(min=1, help="Trials at once; else as many as fit.")]
-Address = Annotated[str | None, typer.Option(help="Address of a Ray cluster; else this machine.")]
-Name = Annotated[str | None, typer.Option(help="Name of the run directory; else date and task.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")]
-Log = Annotated[
-    list[str] | None, typer.Option(help="Also log to tensorboard or mlflow; slows many short trials.")
-]
-Dashboard = Annotated[
-    bool | None,
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=help_of("quiet"), show_default=False)]
+Json = Annotated[
+    bool,
     typer.Option(
-        "--dashboard/--no-dashboard",
-        help="Start Ray's dashboard on loopback; by default where the dashboard extra is installed.",
+        "--json",
+        help="Print the result as one JSON object, and nothing else.",
+        rich_help_panel="Output",
+        show_default=False,
     ),
 ]
 
 
-def show(stack: ExitStack, quiet: bool, log: list[str] | None, dashboard: bool | None) -> "Show":
-    """Progress on stderr until the stack closes."""
+@dataclass(frozen=True)
+class What:
+    """What is tuned, beside the task's name."""
+
+    space: Annotated[
+        str | None,
+        Setting(
+            "Search-space file, or the name of a shipped one.",
+            "What to tune",
+            default="the task's, or the function's own",
+        ),
+    ] = None
+    set_: Annotated[
+        tuple[str, ...],
+        Setting("Fix a hyperparameter: optimizer=adamw. Repeatable.", "What to tune", flags=("--set",)),
+    ] = ()
+    param: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Search a hyperparameter: lr=float:1e-4:0.3:log, n=int:1:9, kind=cat:a,b, size=ord:8,16; :random "
+            "at its end keeps it out of the model. Repeatable.",
+            "What to tune",
+        ),
+    ] = ()
+    model: Annotated[
+        str | None,
+        Setting("Model to train, short for --set model=….", "What to tune", choices="tuneapp.models:MODELS"),
+    ] = None
+
+    @property
+    def path(self) -> Path | None:
+        return None if self.space is None else Path(self.space)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Hyperparameter -> value, of --set and --model."""
+        from tuneapp.spaces import files
+
+        return dict(map(files.parse_set, self.set_)) | ({} if self.model is None else {"model": self.model})
+
+    def applied(self, space: "SearchSpace", extends: bool) -> "SearchSpace":
+        """The space with what the flags search or fix; they may add hyperparameters where it `extends`."""
+        from tuneapp.spaces import files
+
+        for name, value in [*map(files.parse_param, self.param), *self.fixed.items()]:
+            space = space.with_(name, value) if extends else space.replace(name, value)
+        return space
+
+
+def show(stack: ExitStack, run: RunSettings, as_json: bool, notes: Iterable[str] = ()) -> "Show":
+    """Progress on stderr until the stack closes, the notes first."""
     from rich.console import Console
 
     from tuneapp.report import live
     from tuneapp.session import Show
 
-    observer = stack.enter_context(live.shown(Console(stderr=True), quiet))
-    return Show(observer=observer, loggers=log or [], dashboard=dashboard)
+    observer = stack.enter_context(live.shown(Console(stderr=True), run.quiet or as_json))
+    for note in notes:
+        observer.tell(note)
+    return Show(observer, list(run.log), run.dashboard, run.pictures)
 
 
 def finish(study: Study, as_json: bool) -> None:
@@ -88,7 +125,8 @@ def leave(study: Study) -> None:
 
 
 def outcome(study: Study) -> dict[str, Any]:
-    """What `--json` prints. `failed` counts diverged trials too, `diverged` says how many of them."""
+    """What `--json` prints. `failed` counts diverged trials too and `finished` limited ones; `diverged` and
+    `limited` say how many of them."""
     counts, best = study.counts(), study.best
     return {
         "run_dir": str(study.folder),
@@ -103,7 +141,8 @@ def outcome(study: Study) -> dict[str, Any]:
         "test": study.test,
         "trials": {
             "total": counts["total"],
-            "finished": counts["finished"],
+            "finished": counts["finished"] + counts["limited"],
+            "limited": counts["limited"],
             "stopped": counts["stopped"],
             "failed": counts["failed"] + counts["diverged"],
             "diverged": counts["diverged"],

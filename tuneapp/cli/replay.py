@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tuneapp.cli import options
+from tuneapp.cli.flags import help_of
 
 
 def register(app: typer.Typer) -> None:
@@ -22,9 +23,10 @@ def replay(
     ] = "2,3,4",
     orders: Annotated[int, typer.Option(min=1, help="Random arrival orders to replay.")] = 400,
     metric: Annotated[
-        str | None, typer.Option(help="Column of CSV curves; a run has its own metric.")
+        str | None,
+        typer.Option(help="Column of CSV curves, perhaps with its mode: loss:min; a run has its own metric."),
     ] = None,
-    mode: Annotated[str, typer.Option(help="max or min, for CSV curves.")] = "max",
+    mode: Annotated[str | None, typer.Option(help=help_of("mode"))] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the orders.")] = 0,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
@@ -34,6 +36,7 @@ def replay(
 
     from tuneapp.analysis import replay as replays
     from tuneapp.errors import UsageError
+    from tuneapp.session import guess
     from tuneapp.settings import Metric
     from tuneapp.studies import find_run
 
@@ -41,7 +44,10 @@ def replay(
     if folder.is_dir() and any(folder.glob("*.csv")) and not (folder / "run.json").exists():
         if metric is None:
             raise UsageError("A folder of CSV curves needs the name of a column: add --metric.")
-        curves = replays.curves_of_folder(folder, Metric(metric, mode))  # type: ignore[arg-type]
+        parsed, guessed = Metric.parse(metric, mode)  # type: ignore[arg-type]
+        if guessed:
+            typer.echo(guess(parsed), err=True)
+        curves = replays.curves_of_folder(folder, parsed)
     else:
         curves = replays.curves_of_study(find_run(run, runs_dir).read())
     if not curves:

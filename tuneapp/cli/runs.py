@@ -2,11 +2,12 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tuneapp.cli import options
+from tuneapp.cli.flags import help_of, takes_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -14,38 +15,39 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
+@takes_settings("resume")
 def resume(
     run: options.Run,
+    given: dict[str, Any],
     samples: Annotated[
-        str | None, typer.Option(help="Trials in all from now on; +20 adds twenty to those asked for.")
+        str | None,
+        typer.Option(
+            help="Trials in all from now on; +20 adds twenty. Default: those asked for before.",
+            rich_help_panel="Search",
+        ),
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="ray or local; else the one that it was begun with.")
-    ] = None,
-    runs_dir: options.RunsDir = options.RUNS,
-    log: options.Log = None,
-    dashboard: options.Dashboard = None,
-    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Go on with an interrupted run, or give a finished one more trials."""
     from tuneapp import session
+    from tuneapp.settings import RunSettings, by_section
     from tuneapp.studies import find_run
 
-    found = find_run(run, runs_dir)
-    wanted = _samples(samples, found.read().request.search.samples)
+    settings = RunSettings(**by_section(given, "resume").get("run", {}))
+    interrupted = find_run(run, settings.runs_dir)
+    wanted = _samples(samples, interrupted.read().request.search.samples)
     with ExitStack() as stack:
-        show = options.show(stack, quiet or as_json, log, dashboard)
-        study = session.resume(found, wanted, show, backend)
+        show = options.show(stack, settings, as_json)
+        study = session.resume(interrupted, wanted, show, given.get("backend"))
     options.finish(study, as_json)
 
 
 def report(
     run: options.Run = "latest",
-    pictures: Annotated[bool, typer.Option(help="Draw plots/*.png too; without them it is quick.")] = True,
+    pictures: Annotated[bool, typer.Option(help=help_of("pictures"), show_default=False)] = True,
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
-    """Write a run's pictures, tables and report.html anew, and print its summary."""
+    """Write a run's plots, tables and report.html anew, and print its summary."""
     from tuneapp import report as reports
     from tuneapp.studies import find_run
 
@@ -100,12 +102,12 @@ def export(
 
 def predict(
     run: options.Run,
-    images: Annotated[list[Path], typer.Argument(help="Pictures to classify.")],
-    top: Annotated[int, typer.Option(min=1, help="Classes to print for each.")] = 1,
+    images: Annotated[list[Path], typer.Argument(help="Images to classify.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to print per image.")] = 1,
     runs_dir: options.RunsDir = options.RUNS,
     as_json: options.Json = False,
 ) -> None:
-    """Classify pictures with a run's incumbent, or with an exported folder."""
+    """Classify images with a run's incumbent, or with an exported folder."""
     import json
 
     from tuneapp import session

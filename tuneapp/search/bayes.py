@@ -40,7 +40,7 @@ class Bayes:
         # hundred times as long on a busy machine), and sums in another order would propose other configs.
         self.blas = ThreadpoolController()
         domains = self.space.hyperparameters
-        self.by_chance = np.array([domains[name].strategy == "random" for name in self.space.searched], bool)
+        self.by_chance = np.array([domains[name].sampling == "random" for name in self.space.searched], bool)
 
     def learns(self, number: int) -> bool:
         return number >= len(self.space.points) + self.problem.settings.warmup_trials

@@ -19,7 +19,7 @@ class Cube:
     Numbers and ordinals have one column. A categorical has one for each choice, since any order would be
     false (one in all where there are two), with choices at distance 1 as the ends of other columns are.
     What is inactive under its condition stands at 0.5, or at no choice: the columns of what it depends on
-    tell that it is. Hyperparameters with strategy "random" have no column.
+    tell that it is. Hyperparameters with sampling "random" have no column.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -67,7 +67,7 @@ class Cube:
         active = self.active(points)
         columns = []
         for position, domain in enumerate(self.domains):
-            if domain.strategy == "random":
+            if domain.sampling == "random":
                 continue
             u, on = points[:, position], active[:, position]
             if not isinstance(domain, Categorical):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tuneapp.errors import lookup
 from tuneapp.search.base import Algorithm, Known, Problem, Proposal, Search
 from tuneapp.search.cells import Cells
 from tuneapp.search.repeats import SHARE, Repeats, by_config, due
@@ -132,7 +133,7 @@ def make_search(
     if settings.algorithm == "cells":
         return Cells(problem)
     lag = in_flight - 1 if settings.lag is None else settings.lag
-    return TrialSearch(problem, SEARCHES[settings.algorithm](problem), lag)
+    return TrialSearch(problem, lookup(settings.algorithm, SEARCHES, "search")(problem), lag)
 
 
 def _bayes(problem: Problem) -> Algorithm:

@@ -1,12 +1,12 @@
 """What every domain shares: its conditions, and how a value from a file or a flag becomes a plain one."""
 
 import math
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
+from tuneapp import declarations
 from tuneapp.errors import UsageError, nearest
 
 
@@ -30,21 +30,29 @@ class SpaceError(UsageError):
         return f"`{dotted}` {self.message}" if dotted else self.message
 
 
+class _ReadsOldNames(type):
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """`sampling` was called `strategy` in 0.1.0, which is a federation's own word."""
+        if "strategy" in kwargs:
+            kwargs["sampling"] = kwargs.pop("strategy")
+        return super().__call__(*args, **kwargs)
+
+
 @dataclass(frozen=True)
-class Domain:
+class Domain(metaclass=_ReadsOldNames):
     """A hyperparameter, searched or not."""
 
     # Active only where each named hyperparameter has one of the listed values; None: always.
     when: Mapping[str, Iterable[Any]] | None = field(default=None, kw_only=True)
-    strategy: str | None = field(default=None, kw_only=True)  # "random": drawn, kept out of the model
+    sampling: str | None = field(default=None, kw_only=True)  # "random": drawn, kept out of the model
 
     type: ClassVar[str]
 
     def __post_init__(self) -> None:
         self._set("when", _conditions(self.when))
-        if self.strategy not in (None, "random"):
-            hint = nearest(str(self.strategy), ["random"])
-            raise SpaceError(f"must be random or left out, but got {self.strategy!r}.{hint}", "strategy")
+        if self.sampling not in (None, "random"):
+            hint = nearest(str(self.sampling), ["random"])
+            raise SpaceError(f"must be random or left out, but got {self.sampling!r}.{hint}", "sampling")
 
     def read(self, value: Any) -> Any:
         """The value as it stands in a config: a plain int, float, str, bool or None.
@@ -136,24 +144,23 @@ def scalar(value: Any, *path: str | int) -> Any:
 
 
 def finite(value: Any, *path: str | int) -> float:
-    """A finite float. PyYAML reads `1e-4` as a string: what float() reads is taken."""
-    number = math.nan
-    if not isinstance(value, bool) and isinstance(value, str | Real):
-        with suppress(ValueError, OverflowError):
-            number = float(value)
-    if not math.isfinite(number):
-        raise SpaceError(f"must be a finite number, but got {value!r}.", *path)
-    return number
+    """`declarations.finite`; raises SpaceError."""
+    with _at(path):
+        return declarations.finite(value)
 
 
 def whole(value: Any, *path: str | int) -> int:
-    """An int. 3.0 is none: as a bound or a step it was meant for a float."""
-    if not isinstance(value, bool) and isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, str):
-        with suppress(ValueError):
-            return int(value)
-    raise SpaceError(f"must be a whole number, but got {value!r}.", *path)
+    """`declarations.whole`; raises SpaceError."""
+    with _at(path):
+        return declarations.whole(value)
+
+
+@contextmanager
+def _at(path: tuple[str | int, ...]) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        raise SpaceError(str(error), *path) from None
 
 
 def known_keys(given: Mapping[Any, Any], known: Iterable[str], noun: str) -> None:

@@ -97,7 +97,7 @@ class Fixed(Domain):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _no_strategy(self)
+        _no_sampling(self)
         self._set("value", scalar(self.value, "value"))
 
     def read(self, value: Any) -> Any:
@@ -122,7 +122,7 @@ class Derived(Domain):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _no_strategy(self)
+        _no_sampling(self)
         self._set("expression", str(self.expression))  # a bare number is an expression too
         try:
             _ = self._tree
@@ -182,6 +182,8 @@ def from_spec(spec: Any) -> Domain:
         hint = nearest(str(spec["type"]), DOMAINS)
         raise SpaceError(f"must be one of {', '.join(DOMAINS)}, but got {spec['type']!r}.{hint}", "type")
     kind = DOMAINS[spec["type"]]
+    if "strategy" in spec and "sampling" not in spec:  # its name in 0.1.0
+        spec = {"sampling" if key == "strategy" else key: value for key, value in spec.items()}
     keys = [f.name for f in fields(kind)]
     known_keys(spec, ["type", *keys], f"a hyperparameter of type {kind.type}")
     missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in spec]
@@ -191,9 +193,9 @@ def from_spec(spec: Any) -> Domain:
     return kind(**{key: value for key, value in spec.items() if key != "type"})
 
 
-def _no_strategy(domain: Domain) -> None:
-    if domain.strategy is not None:
-        raise SpaceError(f"is for what is searched, but this is {domain.type}.", "strategy", key=True)
+def _no_sampling(domain: Domain) -> None:
+    if domain.sampling is not None:
+        raise SpaceError(f"is for what is searched, but this is {domain.type}.", "sampling", key=True)
 
 
 DOMAINS: dict[str, type[Domain]] = {

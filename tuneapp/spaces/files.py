@@ -2,16 +2,24 @@
 
 import math
 import re
-import types
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
 import yaml
 
+from tuneapp.declarations import declared
 from tuneapp.errors import UsageError, lookup, nearest
-from tuneapp.settings import Metric, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import (
+    Metric,
+    Options,
+    Resources,
+    RunSettings,
+    SchedulerSettings,
+    SearchSettings,
+    usual_mode,
+)
 from tuneapp.spaces import (
     DOMAINS,
     Derived,
@@ -22,13 +30,20 @@ from tuneapp.spaces import (
     SpaceError,
     describe_condition,
 )
-from tuneapp.spaces.base import finite, known_keys, whole
+from tuneapp.spaces.base import known_keys
 from tuneapp.spaces.ranges import Number
 from tuneapp.spaces.section import EffectsSection
 
 VERSION = 1
-SECTIONS = {"search": SearchSettings, "scheduler": SchedulerSettings, "resources": Resources}
-KEYS = ("version", "task", "metric", *SECTIONS, "hyperparameters", "points", "effects")
+SECTIONS = {
+    "search": SearchSettings,
+    "scheduler": SchedulerSettings,
+    "resources": Resources,
+    "options": Options,
+    "run": RunSettings,
+}
+METRIC_KEYS = ("name", "mode", "at")
+KEYS = ("version", "task", "metric", "also", *SECTIONS, "hyperparameters", "points", "effects")
 MAX_NODES = 100_000  # of a file with its aliases written out; nine nested lists of nine would be 10**9
 MAX_DEPTH = 20
 
@@ -40,11 +55,23 @@ class SpaceFile:
     space: SearchSpace
     task: str | None = None  # a built-in name, or package.module:function
     metric: Metric | None = None
+    also: tuple[Metric, ...] = ()  # others, traded off against it
     search: dict[str, Any] = field(default_factory=dict)  # keywords of SearchSettings
     scheduler: dict[str, Any] = field(default_factory=dict)  # keywords of SchedulerSettings
     resources: dict[str, Any] = field(default_factory=dict)  # keywords of Resources
-    effects: dict[str, Any] | None = None  # tables of `tuneapp effects`: see effects.EffectsSection
+    options: dict[str, Any] = field(default_factory=dict)  # keywords of Options
+    run: dict[str, Any] = field(default_factory=dict)  # keywords of RunSettings
+    effects: dict[str, Any] | None = None  # tables of `tuneapp effects`: see EffectsSection
     source: str = field(default="", compare=False)  # the file, as it was named
+    guessed: tuple[Metric, ...] = field(default=(), compare=False)  # whose mode the file leaves open
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """What `Settings.of` takes."""
+        return {
+            name: {key: declared(name, kind)[key].read(value) for key, value in getattr(self, name).items()}
+            for name, kind in SECTIONS.items()
+        }
 
 
 def load(name_or_path: str) -> SpaceFile:
@@ -92,7 +119,9 @@ def dump(file: SpaceFile) -> str:
     if file.task is not None:
         lines.append(_line("task", file.task))
     if file.metric is not None:
-        lines.append(_line("metric", {"name": file.metric.name, "mode": file.metric.mode}))
+        lines.append(_line("metric", _metric_keys(file.metric)))
+    if file.also:
+        lines.append(_line("also", [_metric_keys(metric) for metric in file.also]))
     lines += [_line(section, getattr(file, section)) for section in SECTIONS if getattr(file, section)]
     lines.append("hyperparameters:" if space["hyperparameters"] else "hyperparameters: {}")
     lines += [f"  {_line(name, spec)}" for name, spec in space["hyperparameters"].items()]
@@ -115,7 +144,7 @@ def parse_param(text: str) -> tuple[str, Domain]:
         kind: Any = DOMAINS[lookup(kind_name, FLAG_TYPES, "type of hyperparameter")]
         fixed: dict[str, Any] = {}
         if parts and parts[-1] == "random":
-            fixed["strategy"] = parts.pop()
+            fixed["sampling"] = parts.pop()
         if kind_name in ("cat", "categorical", "ord", "ordinal"):
             choices = ":".join(parts)
             return name, kind(choices=[_scalar(c) for c in choices.split(",")] if choices else (), **fixed)
@@ -174,67 +203,76 @@ def _space_file(data: Any, source: str) -> SpaceFile:
         raise SpaceError("A search-space file must have `hyperparameters`.")
     if "effects" in data:
         EffectsSection.read(data["effects"])
+    metrics = [_metric(data["metric"], "metric")] if "metric" in data else []
+    also = data.get("also", [])
+    if not isinstance(also, list) or (also and not metrics):
+        raise SpaceError(f"must be a list of metrics beside `metric`, but got {also!r:.60}.", "also")
+    metrics += [_metric(each, "also", position) for position, each in enumerate(also)]
     return SpaceFile(
         space=SearchSpace.from_dict({key: data[key] for key in ("hyperparameters", "points") if key in data}),
         task=task,
-        metric=_metric(data["metric"]) if "metric" in data else None,
+        metric=metrics[0][0] if metrics else None,
+        also=tuple(metric for metric, _ in metrics[1:]),
         **{section: _section(section, data.get(section)) for section in SECTIONS},
         effects=data.get("effects"),
         source=source,
+        guessed=tuple(metric for metric, guessed in metrics if guessed),
     )
 
 
-def _metric(data: Any) -> Metric:
-    settings = _typed(Metric, data, "metric")
-    if "name" not in settings:
-        raise SpaceError("must have a `name`.", "metric")
-    try:
-        return Metric(**settings)
-    except UsageError as error:
-        raise SpaceError(f"cannot be: {error}", "metric", "mode") from None
+def _metric(data: Any, *path: str | int) -> tuple[Metric, bool]:
+    """A metric, and whether the file leaves its mode open."""
+    if not isinstance(data, Mapping):
+        raise SpaceError(f"must map keys to values, but got {data!r:.60}.", *path)
+    _known_keys(data, METRIC_KEYS, *path)
+    for key, value in data.items():
+        if not isinstance(value, str):
+            raise SpaceError(f"must be a word, but got {value!r}.", *path, key)
+    if "name" not in data:
+        raise SpaceError("must have a `name`.", *path)
+    name = data["name"]
+    for key in ("name", "mode", "at"):
+        try:
+            Metric(**{"name": name, **({key: data[key]} if key in data else {})})
+        except UsageError as error:
+            raise SpaceError(f"cannot be: {error}", *path, key) from None
+    return Metric(**{"mode": usual_mode(name), **data}), "mode" not in data
+
+
+def _metric_keys(metric: Metric) -> dict[str, str]:
+    keys = {"name": metric.name, "mode": metric.mode, "at": metric.at}
+    return {key: value for key, value in keys.items() if (key, value) != ("at", "last")}
 
 
 def _section(section: str, data: Any) -> dict[str, Any]:
-    """The settings as plain keywords, each checked."""
-    kind = SECTIONS[section]
-    settings = {} if data is None else _typed(kind, data, section)
-    for key, value in settings.items():
-        try:
-            kind(**{key: value})
-        except UsageError as error:
-            raise SpaceError(f"cannot be: {error}", section, key) from None
-    return settings
-
-
-def _typed(kind: Any, data: Any, section: str) -> dict[str, Any]:
-    """The mapping with its values as the dataclass declares them; raises SpaceError for any others."""
+    """The settings of a section as plain keywords, each checked."""
+    if data is None:
+        return {}
     if not isinstance(data, Mapping):
         raise SpaceError(f"must map keys to values, but got {data!r:.60}.", section)
-    hints = {item.name: get_type_hints(kind)[item.name] for item in fields(kind)}
-    try:
-        known_keys(data, hints, f"`{section}`")
-    except SpaceError as error:
-        raise error.under(section) from None
-    typed: dict[str, Any] = {}
+    settings = declared(section, SECTIONS[section])
+    _known_keys(data, settings, section)
+    read = {}
     for key, value in data.items():
-        options = get_args(hints[key]) if isinstance(hints[key], types.UnionType) else (hints[key],)
-        if value is None and type(None) in options:
-            typed[key] = None
-        elif bool in options and isinstance(value, bool):
-            typed[key] = value
-        elif int in options:
-            typed[key] = whole(value, section, key)
-        elif float in options:
-            typed[key] = finite(value, section, key)
-        elif isinstance(value, str) and bool not in options:
-            typed[key] = value
-        else:
-            raise SpaceError(
-                f"must be {'true or false' if bool in options else 'a word'}, but got {value!r}.",
-                section,
-                key,
-            )
-    return typed
+        try:
+            read[key] = _plain(settings[key].read(value))
+        except UsageError as error:
+            raise SpaceError(str(error), section, key) from None
+    return read
+
+
+def _plain(value: Any) -> Any:
+    """As YAML writes it."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _known_keys(data: Mapping[Any, Any], known: Iterable[str], *path: str | int) -> None:
+    try:
+        known_keys(data, known, f"`{path[0]}`")
+    except SpaceError as error:
+        raise error.under(*path) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -370,7 +408,7 @@ def _scale(domain: Domain) -> str:
     scale = ""
     if isinstance(domain, Number):
         scale = "log" if domain.log else "linear"
-    return f"{scale}, random".lstrip(", ") if domain.strategy else scale
+    return f"{scale}, random".lstrip(", ") if domain.sampling else scale
 
 
 FLAG_TYPES = {

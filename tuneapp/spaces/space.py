@@ -135,7 +135,7 @@ class SearchSpace:
     def replace(self, name: str, domain: Any) -> "SearchSpace":
         """The space with another domain or bare value of one hyperparameter.
 
-        Its `when` and `strategy` stay where the new one says nothing. Points that no longer fit are left
+        Its `when` and `sampling` stay where the new one says nothing. Points that no longer fit are left
         out, and so is what could never be active again because the new domain lacks a value. Raises
         UsageError for a name that is not there, and for a bare value of another kind than the domain's.
         """
@@ -150,8 +150,8 @@ class SearchSpace:
                 new = replace(new, value=old.pin(new.value))
             if new.when is None:
                 new = replace(new, when=old.when)
-            if isinstance(new, Searched) and new.strategy is None:
-                new = replace(new, strategy=old.strategy)
+            if isinstance(new, Searched) and new.sampling is None:
+                new = replace(new, sampling=old.sampling)
         except SpaceError as error:
             raise error.under(name) from None
         space = SearchSpace(_narrowed({**self.hyperparameters, name: new}, name))
