@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tuneapp.data import formats, pictures
+from tuneapp.data import decode as pictures
+from tuneapp.data import formats
 from tuneapp.data.datasets import DATASETS, is_name
 from tuneapp.data.image_sets import SIZES, ImageSet, data_folder, exists, making, problem, write
 from tuneapp.errors import TuneappError, UsageError

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tuneapp import models
-from tuneapp.data.pictures import read_picture
+from tuneapp.data.decode import read_picture
 from tuneapp.errors import UsageError
 from tuneapp.settings import Config
 from tuneapp.training import checkpoints
