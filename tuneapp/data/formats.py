@@ -42,6 +42,7 @@ def read_arrays(folder: Path) -> ImageSet:
         classes=meta.get("classes") or _numbered(train_labels),
         flip=meta.get("flip", True),
         source=meta.get("source") or "arrays",
+        decoding=meta.get("decoding", {}),
     )
 
 

@@ -1,7 +1,8 @@
 """An image set in memory, and on disk as uint8 arrays that all processes of a machine share.
 
     <data dir>/<name>/{train,test}_images.npy  uint8 [N, H, W, C]    {train,test}_labels.npy  int64 [N]
-                      meta.json                classes, source, flip, sha256 of each array's file
+                      meta.json                classes, source, flip, sha256 of each array's file;
+                                               decoding: how files became uint8, where that was a choice
 
 A set is there when its meta.json is: that is moved in last and taken away first.
 """
@@ -13,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class ImageSet:
     source: str = ""
     folder: Path | None = None  # where its files lie
     sha256: Mapping[str, str] | None = None  # of each array's file, where recorded
+    decoding: Mapping[str, float] = field(default_factory=dict)  # ground, low, high: see decode.Decoding
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -95,6 +97,7 @@ def read(folder: Path, *, flip: bool = True, downloaded: bool = False) -> ImageS
         source=meta.get("source", ""),
         folder=folder,
         sha256=meta.get("sha256"),
+        decoding=meta.get("decoding", {}),
     )
     if found := problem(images):
         raise _broken(folder / f"{found[0]}.npy", found[1], remedy)
@@ -118,10 +121,12 @@ def read_meta(folder: Path, remedy: str) -> dict[str, Any]:
         or not all(isinstance(digest, str) for digest in sha256.values())
     ):
         raise _broken(path, f"must hold the sha256 of {', '.join(ARRAYS)}, or nothing of it", remedy)
-    kinds = {"flip": bool, "source": str}
+    kinds = {"flip": bool, "source": str, "decoding": dict}
     for key, kind in kinds.items():
         if not isinstance(meta.get(key, kind()), kind):
             raise _broken(path, f"must hold a {kind.__name__} as `{key}`, but has {meta[key]!r:.40}", remedy)
+    if not all(isinstance(value, int | float) for value in meta.get("decoding", {}).values()):
+        raise _broken(path, f"must hold numbers in `decoding`, but has {meta['decoding']!r:.40}", remedy)
     return meta
 
 
@@ -199,6 +204,7 @@ def write(images: ImageSet, folder: Path, scratch: Path) -> ImageSet:
             "classes": images.classes,
             "source": images.source,
             "flip": images.flip,
+            **({"decoding": dict(images.decoding)} if images.decoding else {}),
             "sha256": {array: file_sha256(scratch / f"{array}.npy") for array in ARRAYS},
         }
         (scratch / META).write_text(json.dumps(meta, indent=2), encoding="utf-8")

@@ -203,6 +203,7 @@ def export(config: Config, context: Context, images: ImageSet, folder: Path) -> 
         "std": [1.0] * channels,
         "model": blueprint.model,
         "hyperparameters": blueprint.hyperparameters,
+        **({"decoding": dict(images.decoding)} if images.decoding else {}),
     }
     text = yaml.safe_dump({"config": dict(config), "model": meta}, sort_keys=False)
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")

@@ -158,6 +158,7 @@ def _meta(images: ImageSet, rows: Indices, model: str, hyperparameters: dict[str
         "std": std,
         "model": model,
         "hyperparameters": hyperparameters,
+        **({"decoding": dict(images.decoding)} if images.decoding else {}),
     }
 
 
