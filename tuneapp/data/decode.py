@@ -2,15 +2,16 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from tuneapp.data.image_sets import SIZES, Images
 from tuneapp.errors import UsageError
@@ -150,11 +151,19 @@ def resized(images: Images, size: int) -> Images:
     return smaller
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    # Given a path, Pillow maps a plain TIFF into memory and then turns it by its EXIF in a wrong way.
+    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        yield image
+
+
 def _header(path: Path) -> Header | str:
     """What a file says of itself, or why it is no image to us. A deep one is read for its extreme values."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             mode = image.mode
+            sixteen_bits = any(";16" in _raw_mode(tile.args) for tile in image.tile)  # gone once it is loaded
             if mode not in (*GREY, *COLOUR, *DEEP):
                 return f"its pixels are {mode}, which tuneapp cannot read"
             width, height = image.size
@@ -162,7 +171,6 @@ def _header(path: Path) -> Header | str:
             if image.format != "TIFF" and image.getexif().get(ORIENTATION) in ON_ITS_SIDE:
                 width, height = height, width
             several = bool(getattr(image, "is_animated", False))
-            sixteen_bits = any(";16" in _raw_mode(tile.args) for tile in image.tile)
             deep = mode in DEEP or (mode == "RGB" and sixteen_bits)
             if not deep:
                 return Header(height, width, mode, several=several, cut=sixteen_bits)
@@ -186,7 +194,7 @@ def _values(path: Path, image: Image.Image) -> NDArray[np.float64]:
     upper: NDArray[np.float64] = np.asarray(ImageOps.exif_transpose(image)).astype(np.float64)
     if image.mode in DEEP:
         return upper
-    with Image.open(path, formats=FORMATS) as lower:
+    with _opened(path) as lower:
         lower.tile = [tile._replace(args=_other_byte(tile.args)) for tile in lower.tile]
         return upper * 256 + np.asarray(ImageOps.exif_transpose(lower)).astype(np.float64)
 
@@ -205,7 +213,7 @@ def _decode(
     Returns the reason where the file can't be read. value_range: what becomes 0 and 255 in a deep image.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             if size:
                 image.draft(None, (4 * size, 4 * size))  # decodes a JPEG of 12 megapixels at a fraction
             if header.deep:

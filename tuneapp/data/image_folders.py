@@ -113,9 +113,10 @@ def _parts(folder: Path, passed: Passed) -> tuple[dict[str, Path], list[str]]:
     pass_over_hidden(folder, passed)
     inside = folders(folder)
     found: dict[str, Path] = {}
-    for path in inside:
-        if path.name.lower() in PARTS:
-            found.setdefault(PARTS[path.name.lower()], path)
+    for name in PARTS:
+        for path in sorted(inside, key=lambda path: path.name != name):  # train before Train
+            if path.name.lower() == name:
+                found.setdefault(PARTS[name], path)
     if "train" not in found:
         notes = [
             f"{path.name}/ was taken for a class: there is no train/."
