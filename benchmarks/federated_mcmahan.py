@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 
 from tuneapp import data
 from tuneapp.data import ImageSet
-from tuneapp.federated import checkpoints
-from tuneapp.federated.engines import ENGINES, ClientEngine, one_thread
+from tuneapp.federated import server_checkpoint
+from tuneapp.federated.client_sgd import ENGINES, ClientEngine, one_thread
 from tuneapp.federated.rounds import rounds, set_up
 from tuneapp.federated.strategies import State
 from tuneapp.objective import Context, Diverged
@@ -139,7 +139,7 @@ def count_rounds(config: dict[str, Any], seed: int, most_rounds: int) -> dict[st
                 next(history)
                 seconds += time.process_time() - began
                 before = best.accuracy
-                best.read(checkpoints.read(Path(folder)).state)
+                best.read(server_checkpoint.read(Path(folder)).state)
                 if best.accuracy >= target:
                     crossing = number + (target - before) / (best.accuracy - before)
                 number += 1

@@ -401,7 +401,7 @@ def floor(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
 def products(clients: int, rounds: int, barrier: Any, queue: Any) -> None:
     from scipy.linalg.blas import sgemm
 
-    from tuneapp.federated.engines import one_thread
+    from tuneapp.federated.client_sgd import one_thread
 
     partial(sgemm, beta=1.0, overwrite_c=1)
     draw = np.random.default_rng(0)

@@ -201,10 +201,10 @@ def federate(
 def picture_federation(study: Study) -> None:
     """The loss over rounds in plots/loss.png, and the report: as long again as a short federation takes."""
     from tuneapp import report
-    from tuneapp.federated import pictures
+    from tuneapp.federated import plots
 
     assert study.folder is not None
-    pictures.loss_curves({study.name: study.trials[0].history}, study.folder / "plots" / "loss.png")
+    plots.loss_curves({study.name: study.trials[0].history}, study.folder / "plots" / "loss.png")
     report.write(RunDirectory(study.folder))
 
 

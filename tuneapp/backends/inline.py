@@ -12,8 +12,8 @@ from threading import Event, Thread
 
 from tuneapp.backends.record import Record, Watcher, close, search_of
 from tuneapp.backends.runner import Runner
+from tuneapp.federated.client_sgd import Images
 from tuneapp.federated.clients import Federation, Orders
-from tuneapp.federated.engines import Images
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import ClientPool, LocalPool, Update
 from tuneapp.federated.strategies import State

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneapp.federated.blueprint import Blueprint
-from tuneapp.federated.draws import Purpose, generator
 from tuneapp.federated.partitions import Indices
+from tuneapp.federated.rng import Purpose, generator
 
 if TYPE_CHECKING:
-    from tuneapp.federated.config import FedConfig  # imports torch, which client actors may do without
+    from tuneapp.federated.fed_config import FedConfig  # imports torch, which client actors may do without
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from tuneapp.federated.client_sgd import ClientEngine, Images, one_thread
 from tuneapp.federated.clients import Federation
-from tuneapp.federated.draws import Purpose, generator
-from tuneapp.federated.engines import ClientEngine, Images, one_thread
 from tuneapp.federated.partitions import Indices, Labels
+from tuneapp.federated.rng import Purpose, generator
 from tuneapp.federated.strategies import State
 from tuneapp.settings import Metrics
 

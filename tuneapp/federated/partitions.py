@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tuneapp.errors import UsageError, lookup
-from tuneapp.federated.draws import Purpose, generator
+from tuneapp.federated.rng import Purpose, generator
 
 Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]

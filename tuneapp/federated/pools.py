@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneapp.federated import boards
+from tuneapp.federated.client_sgd import ENGINES, ClientEngine, Images, Job, one_thread
 from tuneapp.federated.clients import Federation, Orders, batches
-from tuneapp.federated.draws import Purpose, generator
-from tuneapp.federated.engines import ENGINES, ClientEngine, Images, Job, one_thread
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.reduction import Node, subtrees, tree_sum
+from tuneapp.federated.rng import Purpose, generator
 from tuneapp.federated.strategies import State
 
 

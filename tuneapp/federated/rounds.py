@@ -15,15 +15,15 @@ from safetensors.numpy import save_file
 from tuneapp import models
 from tuneapp.data import ImageSet, stratified_split
 from tuneapp.errors import TuneappError, UsageError, at_least
-from tuneapp.federated import checkpoints
+from tuneapp.federated import server_checkpoint
 from tuneapp.federated.blueprint import Blueprint, draw_up
-from tuneapp.federated.checkpoints import Checkpoint
+from tuneapp.federated.client_sgd import ENGINES, choose
 from tuneapp.federated.clients import Federation, draw_orders
-from tuneapp.federated.config import FedConfig, split_config
-from tuneapp.federated.engines import ENGINES, choose
 from tuneapp.federated.evaluation import evaluate_clients, evaluate_rows
+from tuneapp.federated.fed_config import FedConfig, split_config
 from tuneapp.federated.partitions import Indices, check_sizes, partition
 from tuneapp.federated.pools import ClientPool, LocalPool
+from tuneapp.federated.server_checkpoint import Checkpoint
 from tuneapp.federated.strategies import STRATEGIES, State
 from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
@@ -127,7 +127,7 @@ def rounds(
     fingerprint = _fingerprint(settings, federation, images, val_examples, eval_every, per_client, split_seed)
     now = Checkpoint(0, setup.state, {}, {}, fingerprint)
     if context.checkpoint is not None:
-        now = checkpoints.read(context.checkpoint)
+        now = server_checkpoint.read(context.checkpoint)
         if now.fingerprint != fingerprint:
             raise TuneappError(
                 "A federation must go on from its own checkpoint, but this one was written with another "
@@ -164,7 +164,7 @@ def rounds(
                 )
         now = Checkpoint(number + 1, state, memory, evaluated, fingerprint)
         if context.folder is not None:
-            checkpoints.write(context.folder, now)
+            server_checkpoint.write(context.folder, now)
         yield {
             "train_loss": train_loss,
             **evaluated,
@@ -178,7 +178,7 @@ def rounds(
 def evaluate(config: Config, context: Context, images: ImageSet) -> Metrics:
     """test_loss and test_accuracy of the weights in `context.checkpoint`: for the incumbent, once."""
     assert context.checkpoint is not None
-    state = checkpoints.read(context.checkpoint).state
+    state = server_checkpoint.read(context.checkpoint).state
     federation = set_up(dict(config) | ALONE, context, images).federation
     engine = ENGINES[federation.engine](federation, images.test_images, images.test_labels)
     rows = np.arange(len(images.test_labels))
@@ -190,7 +190,7 @@ def export(config: Config, context: Context, images: ImageSet, folder: Path) -> 
     """Write the weights in `context.checkpoint` and what it takes to use them, as training.export does."""
     assert context.checkpoint is not None
     blueprint = set_up(dict(config) | ALONE, context, images).federation.blueprint
-    state = checkpoints.read(context.checkpoint).state
+    state = server_checkpoint.read(context.checkpoint).state
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_tensors(blueprint, state), folder / WEIGHTS_FILE)
     _, _, channels = images.shape
@@ -216,9 +216,9 @@ def picture_clients(
     setup = set_up(config, Context(), images, val_examples=val_examples, split_seed=split_seed)
     if setup.settings.partition == "shared":
         return
-    from tuneapp.federated import pictures  # matplotlib takes a second
+    from tuneapp.federated import plots  # matplotlib takes a second
 
-    pictures.clients_and_classes(setup.federation.shares, images.train_labels, images.classes, path)
+    plots.clients_and_classes(setup.federation.shares, images.train_labels, images.classes, path)
 
 
 def _held_out(num_examples: int, val_examples: int) -> float:

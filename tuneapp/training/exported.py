@@ -14,14 +14,14 @@ from tuneapp import models
 from tuneapp.data.decode import Decoding, read_image
 from tuneapp.errors import UsageError
 from tuneapp.settings import Config
-from tuneapp.training import checkpoints
+from tuneapp.training import train_checkpoint
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.yaml"
 
 
 def export(config: Config, checkpoint: Path, folder: Path) -> None:
     """Write a checkpoint's weights and what it takes to use them; `config` is kept beside it to be read."""
-    state = checkpoints.read(checkpoint)
+    state = train_checkpoint.read(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     # Safetensors knows no memory format: channels_last weights are written as plain [O, I, H, W].
     save_file({name: tensor.contiguous() for name, tensor in state.model.items()}, folder / WEIGHTS_FILE)

@@ -20,11 +20,11 @@ from tuneapp.data.splits import Indices
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
-from tuneapp.training import checkpoints
-from tuneapp.training.checkpoints import Checkpoint
-from tuneapp.training.config import AUGMENTATIONS, TrainConfig, split_config
+from tuneapp.training import train_checkpoint
 from tuneapp.training.optimizers import OPTIMIZERS, Optimizer
 from tuneapp.training.schedules import learning_rate
+from tuneapp.training.train_checkpoint import Checkpoint
+from tuneapp.training.train_config import AUGMENTATIONS, TrainConfig, split_config
 
 EPOCHS = 30  # where neither the config nor the study names a number
 STEPS_BETWEEN_CHECKS = 20  # of the loss: reading it makes a GPU wait
@@ -65,7 +65,7 @@ def train(
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
     )
-    fingerprint = checkpoints.fingerprint(
+    fingerprint = train_checkpoint.fingerprint(
         settings=asdict(settings),
         meta=meta,
         checksum=images.checksum,
@@ -76,7 +76,7 @@ def train(
     )
     start = 0
     if context.checkpoint is not None:
-        start = _go_on(checkpoints.read(context.checkpoint), fingerprint, model, optimizer)
+        start = _go_on(train_checkpoint.read(context.checkpoint), fingerprint, model, optimizer)
 
     flip, crop = AUGMENTATIONS[settings.augment]
     train_batches = Batches(
@@ -105,7 +105,7 @@ def train(
             raise Diverged(f"val_loss is {val_loss} after epoch {epoch + 1}")
         if context.folder is not None:
             state = Checkpoint(epoch + 1, fingerprint, meta, model.state_dict(), optimizer.state())
-            checkpoints.write(context.folder, state)
+            train_checkpoint.write(context.folder, state)
         yield {
             "train_loss": train_loss,
             "train_accuracy": train_accuracy,
@@ -123,7 +123,7 @@ def evaluate(context: Context, images: ImageSet, *, precision: str = "auto") -> 
     torch.set_num_threads(context.threads)
     device = torch.device(context.device)
     dtype = resolve_precision(precision, device)
-    state = checkpoints.read(context.checkpoint)
+    state = train_checkpoint.read(context.checkpoint)
     model = _build(state.meta, device)
     model.load_state_dict(state.model)
     batches = _in_order(images.test_images, images.test_labels, None, state.meta, device, dtype)

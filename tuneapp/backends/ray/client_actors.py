@@ -17,8 +17,8 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tuneapp.errors import TuneappError, at_least, first_line
 from tuneapp.federated.boards import Board
+from tuneapp.federated.client_sgd import Images
 from tuneapp.federated.clients import Federation, Orders
-from tuneapp.federated.engines import Images
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import BlockUpdate, ClientHost, Update, blocks
 from tuneapp.federated.reduction import Node, combine, subtrees

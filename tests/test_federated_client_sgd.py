@@ -7,8 +7,8 @@ from federations import SMALL, context, pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuneapp.federated.client_sgd import ENGINES, choose
 from tuneapp.federated.clients import batches, draw_orders
-from tuneapp.federated.engines import ENGINES, choose
 from tuneapp.federated.pools import ClientWorker
 from tuneapp.federated.rounds import set_up
 
