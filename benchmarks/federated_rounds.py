@@ -31,7 +31,7 @@ left out.
     study   the program that the study describes: a new multiprocessing Pool each round, deep copies of the
             model, a DataLoader with a RandomSampler and ToTensor over PIL pictures
     flower  Flower's current simulation on Ray, an actor a core, data in memory
-    floor   the bare matrix products of our engine, on the same cores
+    floor   the bare matrix products of our BlasSGD, on the same cores
 """
 
 import argparse

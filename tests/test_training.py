@@ -506,7 +506,7 @@ def test_what_is_no_picture_is_told_in_a_sentence(exported: tuple[Path, Path], t
     text = tmp_path / "notes.txt"
     text.write_text("no picture")
     for path in (text, tmp_path / "nowhere.png", tmp_path):
-        with pytest.raises(UsageError, match="must be a picture"):
+        with pytest.raises(UsageError, match="must be an image"):
             list(training.predict(exported[1], [path]))
 
 

@@ -16,7 +16,7 @@ from tuneapp.federated.client_sgd import Images
 from tuneapp.federated.clients import Federation, Orders
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import ClientPool, LocalPool, Update
-from tuneapp.federated.strategies import State
+from tuneapp.federated.strategies import Weights
 from tuneapp.settings import Request, Resources
 from tuneapp.studies import RunDirectory, Study
 
@@ -90,7 +90,7 @@ class RelayPool:
         self.hosted = federation, images, labels
         self.here.host(federation, images, labels)
 
-    def train(self, state: State, orders: Orders) -> Update:
+    def train(self, state: Weights, orders: Orders) -> Update:
         if self.there is not None:
             return self.there.train(state, orders)
         began = time.perf_counter()

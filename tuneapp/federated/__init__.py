@@ -5,7 +5,7 @@
     partitions.py  who has which examples          PARTITIONS
     strategies.py  what the server does            STRATEGIES
     clients.py     who takes part, on which batches
-    engines.py     how a client's SGD is computed  ENGINES
+    engines.py     how a client's SGD is computed  CLIENT_SGD
     reduction.py   the sum over clients, bit for bit
     pools.py       where clients train: here, or on Ray actors (tuneapp/backends/ray/client_actors.py)
 

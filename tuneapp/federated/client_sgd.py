@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from tuneapp.federated.blueprint import Blueprint, Dense
 from tuneapp.federated.clients import Federation
 from tuneapp.federated.partitions import Indices, Labels
-from tuneapp.federated.strategies import State
+from tuneapp.federated.strategies import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -38,15 +38,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    state: State  # after the client's last step; overwritten by the engine's next client
+    state: Weights  # after the client's last step; overwritten by the next client's
     loss: float  # summed over steps, each its batch's mean
 
 
-class ClientEngine(Protocol):
-    def train(self, state: State, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
+class ClientSGD(Protocol):
+    def train(self, state: Weights, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
         """Each client from `state`, in order."""
 
-    def logits(self, state: State, pictures: Images) -> Array:
+    def logits(self, state: Weights, pictures: Images) -> Array:
         """[B, K], as an evaluation sees them."""
 
 
@@ -55,7 +55,7 @@ def choose(blueprint: Blueprint, device: str) -> str:
     which clients side by side would share. All else: autograd."""
     if device == "cpu":
         return "blas" if blueprint.dense is not None else "autograd"
-    return "autograd" if blueprint.buffers or blueprint.draws else "batched"
+    return "autograd" if blueprint.buffers or blueprint.has_dropout else "batched"
 
 
 @cache
@@ -68,7 +68,7 @@ def one_thread() -> Iterator[None]:
     """Products this small stall on two threads, and their bits must not depend on how many a machine has."""
     import sys
 
-    torch = sys.modules.get("torch")  # the blas engine's actors never import it
+    torch = sys.modules.get("torch")  # actors of `blas` never import it
     before = torch.get_num_threads() if torch else 1
     if torch:
         torch.set_num_threads(1)
@@ -93,7 +93,7 @@ def scaled(pictures: Images, dtype: Any) -> Array:
     return divided
 
 
-class BlasEngine:
+class BlasSGD:
     """A perceptron by bare matrix products, its backward pass written out.
 
     A layer is one matrix [inputs + 1, outputs], the biases its last row; its input has a last feature that is
@@ -114,7 +114,7 @@ class BlasEngine:
         self.gathered = np.empty_like(self.trained)
         self.gemm: Callable[..., Array] = get_blas_funcs("gemm", dtype=self.dtype)
 
-    def train(self, state: State, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
+    def train(self, state: Weights, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
         first = self.layers[0]
         sent_rows = _matrix(state, first)
         for job in jobs:
@@ -134,7 +134,7 @@ class BlasEngine:
             self.trained[first.stop :] = flat[at:]
             yield Trained(self.trained, loss)
 
-    def logits(self, state: State, pictures: Images) -> Array:
+    def logits(self, state: Weights, pictures: Images) -> Array:
         pixels = self._pixels(pictures)
         with np.errstate(all="ignore"):
             weights = [_matrix(state, layer) for layer in self.layers]
@@ -222,7 +222,7 @@ def _column_major(array: Array) -> tuple[Array, bool]:
     return (array, False) if array.flags.f_contiguous else (array.T, True)
 
 
-class AutogradEngine:
+class AutogradSGD:
     """Any model, by torch's autograd, without optimiser objects: their first import costs seconds."""
 
     def __init__(self, federation: Federation, images: Images, labels: Labels) -> None:
@@ -240,7 +240,7 @@ class AutogradEngine:
         self.weights = [tensors[entry.name] for entry in blueprint.entries if entry.trained]
         self.model.requires_grad_()
 
-    def train(self, state: State, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
+    def train(self, state: Weights, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
         import torch
 
         self.model.train()
@@ -251,7 +251,7 @@ class AutogradEngine:
                 loss = self._client(lr, job)
             yield Trained(self.flat.detach().cpu().numpy(), loss)
 
-    def logits(self, state: State, pictures: Images) -> Array:
+    def logits(self, state: Weights, pictures: Images) -> Array:
         import torch
 
         self.model.eval()
@@ -259,7 +259,7 @@ class AutogradEngine:
         with torch.inference_mode():
             return np.asarray(self.model(self._input(pictures)).cpu().numpy())
 
-    def _load(self, state: State) -> None:
+    def _load(self, state: Weights) -> None:
         import torch
 
         with torch.no_grad():
@@ -296,7 +296,7 @@ class AutogradEngine:
         return float(total)
 
 
-class BatchedEngine:
+class BatchedSGD:
     """Clients side by side, by torch.func.vmap: on a GPU one client's products are too small to fill it.
 
     Clients that have fewer steps, and batches that have fewer examples, are filled up and masked.
@@ -317,12 +317,12 @@ class BatchedEngine:
         self.labels = torch.from_numpy(np.array(labels)).to(self.device)
         self.at_once = max(1, min(self.MOST_CLIENTS, self.MOST_WEIGHTS // blueprint.num_weights))
 
-    def train(self, state: State, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
+    def train(self, state: Weights, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
         waiting = list(jobs)
         for first in range(0, len(waiting), self.at_once):
             yield from self._side_by_side(state, lr, waiting[first : first + self.at_once])
 
-    def logits(self, state: State, pictures: Images) -> Array:
+    def logits(self, state: Weights, pictures: Images) -> Array:
         import torch
         from torch.func import functional_call
 
@@ -337,7 +337,7 @@ class BatchedEngine:
         """uint8 [..., H, W, C] -> [..., C, H, W] of 0 to 1."""
         return pictures.movedim(-1, -3).to(self.dtype) / 255
 
-    def _side_by_side(self, state: State, lr: float, jobs: list[Job]) -> Iterator[Trained]:
+    def _side_by_side(self, state: Weights, lr: float, jobs: list[Job]) -> Iterator[Trained]:
         import torch
         from torch.func import functional_call, grad_and_value, vmap
         from torch.nn.functional import cross_entropy
@@ -387,8 +387,8 @@ def _filled_up(batches: list[list[Indices]]) -> tuple[Indices, NDArray[np.bool_]
     return filled, present
 
 
-ENGINES: dict[str, Callable[[Federation, Images, Labels], ClientEngine]] = {
-    "blas": BlasEngine,
-    "autograd": AutogradEngine,
-    "batched": BatchedEngine,
+CLIENT_SGD: dict[str, Callable[[Federation, Images, Labels], ClientSGD]] = {
+    "blas": BlasSGD,
+    "autograd": AutogradSGD,
+    "batched": BatchedSGD,
 }

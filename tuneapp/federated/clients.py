@@ -28,7 +28,7 @@ class Federation:
     momentum: float
     proximal_mu: float
     by_examples: bool  # clients' updates count by their examples
-    engine: str  # one of ENGINES
+    client_sgd: str  # one of CLIENT_SGD
     device: str = "cpu"
     dtype: str = "float32"  # float64 for tests
 

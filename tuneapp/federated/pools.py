@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneapp.federated import boards
-from tuneapp.federated.client_sgd import ENGINES, ClientEngine, Images, Job, one_thread
+from tuneapp.federated.client_sgd import CLIENT_SGD, ClientSGD, Images, Job, one_thread
 from tuneapp.federated.clients import Federation, Orders, batches
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.reduction import Node, subtrees, tree_sum
 from tuneapp.federated.rng import Purpose, generator
-from tuneapp.federated.strategies import State
+from tuneapp.federated.strategies import Weights
 
 
 @dataclass(frozen=True)
 class BlockUpdate:
     """What a worker returns for a block of neighbouring clients."""
 
-    sums: dict[Node, State]  # of weight · (trained - sent) over the subtrees that make up the block
+    sums: dict[Node, Weights]  # of weight · (trained - sent) over the subtrees that make up the block
     losses: NDArray[Any]  # float64, one a client, summed over its steps
 
 
@@ -30,7 +30,7 @@ class BlockUpdate:
 class Update:
     """What a pool returns for a round."""
 
-    total: State  # sum over clients of weight · (trained - sent); the caller's to change
+    total: Weights  # sum over clients of weight · (trained - sent); the caller's to change
     losses: NDArray[Any]  # float64, one a client
     restarts: int = 0  # workers that died in this round and were started anew
 
@@ -50,7 +50,7 @@ class ClientPool(Protocol):
     def host(self, federation: Federation, images: Images, labels: Labels) -> None:
         """Make ready for this federation's rounds; a pool hosts one after the other."""
 
-    def train(self, state: State, orders: Orders) -> Update:
+    def train(self, state: Weights, orders: Orders) -> Update:
         """Let the round's clients train from `state`."""
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class LocalPool:
     def host(self, federation: Federation, images: Images, labels: Labels) -> None:
         self.worker = ClientWorker(federation, images, labels)
 
-    def train(self, state: State, orders: Orders) -> Update:
+    def train(self, state: Weights, orders: Orders) -> Update:
         everyone = (0, len(orders.clients))
         update = self.worker.train(state, orders, everyone)
         return Update(update.sums[everyone], update.losses)
@@ -77,17 +77,17 @@ class ClientWorker:
 
     def __init__(self, federation: Federation, images: Images, labels: Labels) -> None:
         self.federation = federation
-        self.engine: ClientEngine = ENGINES[federation.engine](federation, images, labels)
-        self.spare: list[State] = []  # arrays that no sum holds
+        self.client_sgd: ClientSGD = CLIENT_SGD[federation.client_sgd](federation, images, labels)
+        self.spare: list[Weights] = []  # arrays that no sum holds
 
-    def train(self, state: State, orders: Orders, block: Node) -> BlockUpdate:
+    def train(self, state: Weights, orders: Orders, block: Node) -> BlockUpdate:
         """The clients at positions block[0] to before block[1] of the orders."""
         positions = range(*block)
         losses = np.zeros(len(positions))
         with one_thread(), np.errstate(all="ignore"):  # the server looks for inf and nan, once a round
-            trained = self.engine.train(state, orders.lr, self._jobs(orders, positions))
+            trained = self.client_sgd.train(state, orders.lr, self._jobs(orders, positions))
 
-            def weighted_update(position: int) -> State:
+            def weighted_update(position: int) -> Weights:
                 client = next(trained)
                 losses[position - block[0]] = client.loss
                 change = self.spare.pop() if self.spare else np.empty_like(state)
@@ -106,7 +106,7 @@ class ClientWorker:
         for position in positions:
             client, steps = orders.clients[position], orders.steps[position]
             seed = 0
-            if federation.blueprint.draws:
+            if federation.blueprint.has_dropout:
                 seed = int(generator(federation.seed, Purpose.LAYERS, orders.round, client).integers(2**62))
             yield Job(batches(federation, orders, client, steps), seed)
 
@@ -127,7 +127,7 @@ class ClientHost:
         self.board = boards.find(*address)
         return self.board is not None
 
-    def train(self, state: State, orders: Orders, block: Node) -> BlockUpdate:
+    def train(self, state: Weights, orders: Orders, block: Node) -> BlockUpdate:
         return self.worker.train(state, orders, block)
 
     def train_on_board(self, orders: Orders, block: Node, row: int) -> BlockUpdate:

@@ -17,14 +17,14 @@ from tuneapp.data import ImageSet, stratified_split
 from tuneapp.errors import TuneappError, UsageError, at_least
 from tuneapp.federated import server_checkpoint
 from tuneapp.federated.blueprint import Blueprint, draw_up
-from tuneapp.federated.client_sgd import ENGINES, choose
+from tuneapp.federated.client_sgd import CLIENT_SGD, choose
 from tuneapp.federated.clients import Federation, draw_orders
 from tuneapp.federated.evaluation import evaluate_clients, evaluate_rows
 from tuneapp.federated.fed_config import FedConfig, split_config
 from tuneapp.federated.partitions import Indices, check_sizes, partition
 from tuneapp.federated.pools import ClientPool, LocalPool
 from tuneapp.federated.server_checkpoint import Checkpoint
-from tuneapp.federated.strategies import STRATEGIES, State
+from tuneapp.federated.strategies import STRATEGIES, Weights
 from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
 from tuneapp.training.exported import CONFIG_FILE, WEIGHTS_FILE
@@ -41,7 +41,7 @@ class Setup:
 
     settings: FedConfig
     federation: Federation
-    state: State  # the first weights
+    state: Weights  # the first weights
     val_rows: Indices
 
 
@@ -52,7 +52,7 @@ def set_up(
     *,
     val_examples: int = VAL_EXAMPLES,
     split_seed: int = 0,
-    engine: str | None = None,
+    client_sgd: str | None = None,
     dtype: str = "float32",
 ) -> Setup:
     """Deal the examples and draw the first weights. Raises UsageError for a bad config.
@@ -77,7 +77,7 @@ def set_up(
         momentum=settings.momentum,
         proximal_mu=settings.proximal_mu,
         by_examples=settings.weighting == "examples",
-        engine=engine or choose(blueprint, context.device),
+        client_sgd=client_sgd or choose(blueprint, context.device),
         device=context.device,
         dtype=dtype,
     )
@@ -106,7 +106,7 @@ def rounds(
     eval_every: int = 1,
     per_client: bool = False,
     split_seed: int = 0,
-    engine: str | None = None,
+    client_sgd: str | None = None,
     dtype: str = "float32",
 ) -> Iterator[Metrics]:
     """Yields after each round train_loss (summed over a client's local steps, averaged over clients),
@@ -120,7 +120,13 @@ def rounds(
     """
     at_least("eval_every", eval_every, 1)
     setup = set_up(
-        config, context, images, val_examples=val_examples, split_seed=split_seed, engine=engine, dtype=dtype
+        config,
+        context,
+        images,
+        val_examples=val_examples,
+        split_seed=split_seed,
+        client_sgd=client_sgd,
+        dtype=dtype,
     )
     settings, federation = setup.settings, setup.federation
     last = context.iterations(settings.rounds, ROUNDS)
@@ -135,7 +141,7 @@ def rounds(
             )
     pool = pool or LocalPool()
     pool.host(federation, images.train_images, images.train_labels)
-    evaluator = ENGINES[federation.engine](federation, images.train_images, images.train_labels)
+    evaluator = CLIENT_SGD[federation.client_sgd](federation, images.train_images, images.train_labels)
     strategy = STRATEGIES[settings.strategy]
     for number in range(now.rounds, last):
         began = time.perf_counter()
@@ -180,9 +186,9 @@ def evaluate(config: Config, context: Context, images: ImageSet) -> Metrics:
     assert context.checkpoint is not None
     state = server_checkpoint.read(context.checkpoint).state
     federation = set_up(dict(config) | ALONE, context, images).federation
-    engine = ENGINES[federation.engine](federation, images.test_images, images.test_labels)
+    computation = CLIENT_SGD[federation.client_sgd](federation, images.test_images, images.test_labels)
     rows = np.arange(len(images.test_labels))
-    loss, accuracy = evaluate_rows(engine, state, images.test_images, images.test_labels, rows)
+    loss, accuracy = evaluate_rows(computation, state, images.test_images, images.test_labels, rows)
     return {"test_loss": loss, "test_accuracy": accuracy}
 
 
@@ -209,7 +215,7 @@ def export(config: Config, context: Context, images: ImageSet, folder: Path) -> 
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
-def picture_clients(
+def plot_clients(
     config: Config, images: ImageSet, path: Path, *, val_examples: int = VAL_EXAMPLES, split_seed: int = 0
 ) -> None:
     """Who has how many examples of which class; nothing is drawn where everyone has all."""
@@ -235,8 +241,8 @@ def _shape(images: ImageSet) -> dict[str, int]:
     return {"classes": len(images.classes), "channels": channels, "size": height}
 
 
-def _tensors(blueprint: Blueprint, state: State) -> dict[str, Any]:
-    """The model's state dict; whole-number counters, which no engine keeps, are zero."""
+def _tensors(blueprint: Blueprint, state: Weights) -> dict[str, Any]:
+    """The model's state dict; whole-number counters, which no client trains, are zero."""
     tensors = {entry.name: np.ascontiguousarray(entry.of(state)) for entry in blueprint.entries}
     for name, tensor in blueprint.build().state_dict().items():
         if name not in tensors:
@@ -248,7 +254,13 @@ def _fingerprint(settings: FedConfig, federation: Federation, images: ImageSet, 
     blueprint = federation.blueprint
     what = [
         asdict(settings) | {"rounds": None},  # more rounds go on from the same numbers
-        [blueprint.model, blueprint.hyperparameters, federation.engine, federation.device, federation.dtype],
+        [
+            blueprint.model,
+            blueprint.hyperparameters,
+            federation.client_sgd,
+            federation.device,
+            federation.dtype,
+        ],
         [federation.seed, images.checksum, images.name, *evaluation],
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]

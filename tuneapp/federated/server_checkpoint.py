@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tuneapp.errors import TuneappError
-from tuneapp.federated.strategies import Memory, State
+from tuneapp.federated.strategies import Memory, Weights
 from tuneapp.settings import Metrics
 
 FILE = "federation.safetensors"
@@ -17,7 +17,7 @@ FILE = "federation.safetensors"
 @dataclass(frozen=True)
 class Checkpoint:
     rounds: int  # that are over
-    state: State
+    state: Weights
     memory: Memory  # the strategy's
     evaluated: Metrics  # the last evaluation, which rounds without one repeat
     fingerprint: str  # of all that decides how the federation goes on

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam as adam_step
 from torch.optim.sgd import sgd as sgd_step
 
-State = dict[str, list[Tensor]]
+OptimizerState = dict[str, list[Tensor]]
 
 
 class Optimizer(Protocol):
@@ -19,7 +19,7 @@ class Optimizer(Protocol):
 
     def step(self, lr: float) -> None: ...
 
-    def state(self) -> State:
+    def state(self) -> OptimizerState:
         """Its own tensors, not copies: written to a checkpoint, and by `copy_` read from one."""
         ...
 
@@ -77,7 +77,7 @@ class SGD:
                 maximize=False,
             )
 
-    def state(self) -> State:
+    def state(self) -> OptimizerState:
         return {"velocity": [tensor for group in self.velocity for tensor in group]}
 
 
@@ -119,7 +119,7 @@ class Adam:
                 maximize=False,
             )
 
-    def state(self) -> State:
+    def state(self) -> OptimizerState:
         named = {"means": self.means, "squares": self.squares, "steps": self.steps}
         return {name: [tensor for group in groups for tensor in group] for name, groups in named.items()}
 
