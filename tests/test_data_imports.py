@@ -397,7 +397,7 @@ def test_one_idx_file_stands_for_its_folder(tmp_path, data_dir):
         (idx(drawn()[0]), "in 1 dimensions"),
         (b"", "in 1 dimensions"),
         (gzip.compress(idx(drawn()[1]))[:-9], "cannot be read"),
-        (idx(drawn(11)[1]), "must hold a label for each of 12 pictures, but has 11"),
+        (idx(drawn(11)[1]), "must hold one label for each of 12 images, but has 11"),
     ],
     ids=["missing", "torn", "pictures", "empty", "torn gzip", "too few"],
 )
@@ -534,7 +534,7 @@ def test_a_torn_cifar_binary_is_named(tmp_path, data_dir):
     write_cifar(tmp_path / "cifar", binary=True)
     path = tmp_path / "cifar" / "test_batch.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(TuneappError, match=r"test_batch\.bin must hold 3073 bytes a picture, but has 18437"):
+    with pytest.raises(TuneappError, match=r"test_batch\.bin must hold 3073 bytes per image, but has 18437"):
         import_images("cifar10", tmp_path / "cifar", data_dir)
 
 

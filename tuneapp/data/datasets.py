@@ -34,12 +34,12 @@ class Dataset:
     """A built-in set."""
 
     make: Callable[[Path], ImageSet]  # given an empty scratch folder
-    flip: bool  # a picture's mirror image is of the same class
+    flip: bool  # an image's mirror image is of the same class
     stored: bool = True  # made once and kept in the data dir; False: made at each load, from no file
 
 
 class Listing(NamedTuple):
-    """A row of `tuneapp data list`; what is not known of a set that is not there is empty."""
+    """A row of `tuneapp data list`. What nobody knows before a set is downloaded is empty."""
 
     name: str
     train: int | str  # examples
@@ -52,17 +52,17 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """What a set holds, its checksums found as recorded, or recorded nowhere."""
+    """What a set holds. Its checksums are as recorded, or no checksum was recorded."""
 
     images: ImageSet
     sha256: dict[str, str]  # of each array's file, measured now
-    recorded: bool  # False: there was nothing to compare them with
-    train_counts: dict[str, int]  # class -> pictures
+    recorded: bool  # False: no checksums to compare with
+    train_counts: dict[str, int]  # class -> images
     test_counts: dict[str, int]
 
 
 def load(name: str, data_dir: Path | None = None) -> ImageSet:
-    """A set by its name, its pictures memory-mapped; a built-in one is downloaded where it is not there yet.
+    """A set by its name, its images memory-mapped; a built-in one is downloaded where it is not there yet.
 
     The data dir is data_dir, else $TUNEAPP_DATA, else the platform's cache folder. Raises UnknownName, and
     TuneappError for a broken file or where a download fails.
@@ -87,12 +87,12 @@ def names(data_dir: Path | None = None) -> list[str]:
 
 
 def is_name(name: str) -> bool:
-    """Names are folders, and words of the command line."""
+    """A name is a folder and a word of the command line."""
     return re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", name) is not None
 
 
 def available(data_dir: Path | None = None) -> list[Listing]:
-    """All of `names`, with what is known without a download."""
+    """One row for each of `names`, filled in as far as possible without a download."""
     return [_listing(name, data_dir) for name in names(data_dir)]
 
 
@@ -159,10 +159,10 @@ def _made_in_memory(name: str) -> ImageSet:
 
 
 def _unknown(name: str, data_dir: Path | None) -> UnknownName:
-    known = names(data_dir)
+    choices = names(data_dir)
     return UnknownName(
-        f"No data set named '{name}'; choose from {', '.join(known)}, or bring one in with "
-        f"`tuneapp data import {name if is_name(name) else 'NAME'} PATH`.{nearest(name, known)}"
+        f"No data set named '{name}'; choose from {', '.join(choices)}, or bring one in with "
+        f"`tuneapp data import {name if is_name(name) else 'NAME'} PATH`.{nearest(name, choices)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A model as a federation sees it: one flat array of weights, and what lies where in it."""
+"""A model as a federation sees it: one flat array of weights, and the place of each tensor in it."""
 
 import math
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What it takes to build the model, in any process. Whole-number counters are no part of the state."""
+    """What builds the model in any process. Whole-number counters are no part of its weights."""
 
     model: str
     classes: int

@@ -1,4 +1,4 @@
-"""What the server's weights are worth: on examples held out, and client by client."""
+"""The quality of the server's weights, on examples held out and on each client's own."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from tuneapp.federated.strategies import Weights
 from tuneapp.settings import Metrics
 
 CHUNK = 1000  # examples at once
-EXAMPLES_A_CLIENT = 100  # of its own that a client is judged by
+EXAMPLES_PER_CLIENT = 100  # of its own, on which a client is evaluated
 
 
 def evaluate_rows(
@@ -33,12 +33,12 @@ def evaluate_rows(
 def evaluate_clients(
     client_sgd: ClientSGD, federation: Federation, state: Weights, images: Images, labels: Labels
 ) -> Metrics:
-    """Accuracy on each client's own training examples, at most EXAMPLES_A_CLIENT by seed: the mean over
+    """Accuracy on each client's own training examples, at most EXAMPLES_PER_CLIENT by seed: the mean over
     clients, and the mean over the worst tenth of them."""
     accuracies = []
     for client, share in enumerate(federation.shares):
         draw = generator(federation.seed, Purpose.CLIENT_EVALUATION, client)
-        rows = draw.choice(share, min(EXAMPLES_A_CLIENT, len(share)), replace=False)
+        rows = draw.choice(share, min(EXAMPLES_PER_CLIENT, len(share)), replace=False)
         accuracies.append(evaluate_rows(client_sgd, state, images, labels, rows)[1])
     worst = np.sort(accuracies)[: -(-len(accuracies) // 10)]
     return {

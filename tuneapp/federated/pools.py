@@ -1,5 +1,5 @@
-"""Where clients train: train(state, orders) -> the sum of their updates. Here in this process; in
-engine/clients.py on Ray actors. Both give the same bits."""
+"""Where clients train: train(state, orders) -> the sum of their updates. LocalPool trains them in this
+process, tuneapp/backends/ray/client_actors.py on Ray actors. Both give the same bits."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class BlockUpdate:
     """What a worker returns for a block of neighbouring clients."""
 
     sums: dict[Node, Weights]  # of weight · (trained - sent) over the subtrees that make up the block
-    losses: NDArray[Any]  # float64, one a client, summed over its steps
+    losses: NDArray[Any]  # float64, one per client, summed over its steps
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Update:
     """What a pool returns for a round."""
 
     total: Weights  # sum over clients of weight · (trained - sent); the caller's to change
-    losses: NDArray[Any]  # float64, one a client
-    restarts: int = 0  # workers that died in this round and were started anew
+    losses: NDArray[Any]  # float64, one per client
+    restarts: int = 0  # workers that died in this round and were started again
 
 
 def blocks(steps: Sequence[int], workers: int) -> list[Node]:
-    """Cut the positions of a round's clients into neighbours of about equal work, one block a worker.
+    """Cut the positions of a round's clients into neighbours of about equal work, one block per worker.
 
-    None is empty: fewer blocks than workers where clients are fewer.
+    No block is empty: there are fewer blocks than workers where there are fewer clients.
     """
     done = np.concatenate([[0], np.cumsum(steps)])
     ideal = done[-1] * np.arange(1, workers) / workers
@@ -48,13 +48,13 @@ def blocks(steps: Sequence[int], workers: int) -> list[Node]:
 
 class ClientPool(Protocol):
     def host(self, federation: Federation, images: Images, labels: Labels) -> None:
-        """Make ready for this federation's rounds; a pool hosts one after the other."""
+        """Prepare for this federation's rounds. A pool hosts one federation after the other."""
 
     def train(self, state: Weights, orders: Orders) -> Update:
         """Let the round's clients train from `state`."""
 
     def close(self) -> None:
-        """Let workers go. `host` may be called again."""
+        """Release the workers. `host` may be called again."""
 
 
 class LocalPool:
@@ -73,7 +73,7 @@ class LocalPool:
 
 
 class ClientWorker:
-    """Trains blocks of a federation's clients: what a pool is made of."""
+    """Trains blocks of a federation's clients. A pool consists of such workers."""
 
     def __init__(self, federation: Federation, images: Images, labels: Labels) -> None:
         self.federation = federation
@@ -120,7 +120,7 @@ class ClientHost:
         self.worker = ClientWorker(federation, images, labels)
 
     def ready(self) -> None:
-        """Returns once what was asked before is done."""
+        """Returns once all earlier calls are done."""
 
     def share(self, address: tuple[str, tuple[int, int], str]) -> bool:
         """Find the board. False where this is another machine than the pool's."""

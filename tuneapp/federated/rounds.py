@@ -30,9 +30,9 @@ from tuneapp.settings import Config, Metrics
 from tuneapp.training.exported import CONFIG_FILE, WEIGHTS_FILE
 
 ROUNDS = 32  # where neither the config nor the study names a number
-VAL_EXAMPLES = 1000  # evaluating all 10,000 test pictures each round would cost more than training 8 clients
+VAL_EXAMPLES = 1000  # evaluating all 10,000 test images each round would cost more than training 8 clients
 MOST_VAL_SHARE = 0.1  # of the training set
-ALONE = {"clients": 1, "partition": "shared"}  # where weights are only looked at: nothing is dealt
+ALONE = {"clients": 1, "partition": "shared"}  # to read weights, for which no examples are dealt
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def set_up(
 ) -> Setup:
     """Deal the examples and draw the first weights. Raises UsageError for a bad config.
 
-    `val_examples` of the training set, a tenth of it at most, are held out. They and the partition are drawn
-    by `split_seed`, so that all trials of a study face the same clients; all else by `context.seed`.
+    `val_examples` of the training set are held out, at most a tenth of it. `split_seed` decides them and the
+    partition, so that all trials of a study face the same clients; `context.seed` decides all else.
     """
     settings, hyperparameters = split_config(config)
     labels = images.train_labels
@@ -113,10 +113,10 @@ def rounds(
     val_loss, val_accuracy (a share of 1), client_updates_per_second (of training), clients_answered,
     actor_restarts and seconds; with `per_client` also client_accuracy_mean and client_accuracy_worst_tenth.
 
-    What is evaluated is so every `eval_every` rounds and after the last; rounds between repeat the last
-    values. Runs config["rounds"] rounds, `context.max_iterations` at most. The numbers are the same, bit for
-    bit, with any pool, and when going on from `context.checkpoint`. Raises UsageError for a bad config,
-    TuneappError for a checkpoint of another federation, Diverged where a loss is not finite.
+    Evaluation runs every `eval_every` rounds and after the last one. Rounds in between repeat the most recent
+    evaluation. There are config["rounds"] rounds, and at most `context.max_iterations`. The numbers are the
+    same, bit for bit, with any pool, and after going on from `context.checkpoint`. Raises UsageError for a
+    bad config, TuneappError for a checkpoint of another federation, Diverged where a loss is not finite.
     """
     at_least("eval_every", eval_every, 1)
     setup = set_up(
@@ -205,7 +205,7 @@ def export(config: Config, context: Context, images: ImageSet, folder: Path) -> 
         "classes": list(images.classes),
         "channels": channels,
         "size": blueprint.size,
-        "mean": [0.0] * channels,  # pictures are divided by 255, no more
+        "mean": [0.0] * channels,  # images are divided by 255, no more
         "std": [1.0] * channels,
         "model": blueprint.model,
         "hyperparameters": blueprint.hyperparameters,
@@ -218,7 +218,7 @@ def export(config: Config, context: Context, images: ImageSet, folder: Path) -> 
 def plot_clients(
     config: Config, images: ImageSet, path: Path, *, val_examples: int = VAL_EXAMPLES, split_seed: int = 0
 ) -> None:
-    """Who has how many examples of which class; nothing is drawn where everyone has all."""
+    """Plot how many examples of each class each client has. Nothing is drawn where every client has all."""
     setup = set_up(config, Context(), images, val_examples=val_examples, split_seed=split_seed)
     if setup.settings.partition == "shared":
         return
@@ -234,10 +234,10 @@ def _held_out(num_examples: int, val_examples: int) -> float:
 
 
 def _shape(images: ImageSet) -> dict[str, int]:
-    """What the data say of the model."""
+    """The arguments of a model that the data decide."""
     height, width, channels = images.shape
     if height != width:
-        raise UsageError(f"Pictures must be square, but those of {images.name} are {width}x{height} pixels.")
+        raise UsageError(f"Images must be square, but those of {images.name} are {width}x{height} pixels.")
     return {"classes": len(images.classes), "channels": channels, "size": height}
 
 

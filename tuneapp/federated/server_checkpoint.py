@@ -16,7 +16,7 @@ FILE = "federation.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    rounds: int  # that are over
+    rounds: int  # completed
     state: Weights
     memory: Memory  # the strategy's
     evaluated: Metrics  # the last evaluation, which rounds without one repeat
@@ -24,7 +24,7 @@ class Checkpoint:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Whole or not at all: a process that dies here leaves the file of the round before."""
+    """Write the file as a whole or not at all: a process that dies here leaves the last round's file."""
     tensors = {
         "state": checkpoint.state,
         **{f"memory.{key}": value for key, value in checkpoint.memory.items()},

@@ -1,4 +1,4 @@
-"""What the server does with the clients' mean update: one function a strategy.
+"""What the server does with the clients' mean update: one function per strategy.
 
 A state is all weights in one flat [P] array; an update is the weighted mean over clients of (their weights
 after local training - the state they were sent): the negative pseudo-gradient of Reddi et al. (2021),
@@ -61,7 +61,7 @@ def fedadam(
 def fedyogi(
     state: Weights, update: Weights, memory: Memory, server: ServerSettings
 ) -> tuple[Weights, Memory]:
-    """As fedadam, but the second moment moves by (1 - beta2) · update² a round (Reddi et al., 2021)."""
+    """As fedadam, but the second moment moves by (1 - beta2) · update² per round (Reddi et al., 2021)."""
     second = _second(state, memory, server)
     square = update**2
     return _adaptive(

@@ -1,4 +1,4 @@
-"""One trial's training: yields metrics each epoch, from a checkpoint to a checkpoint."""
+"""The training of one trial, which yields metrics after each epoch and goes on from checkpoints."""
 
 from tuneapp.training.exported import export, load_exported, predict
 from tuneapp.training.loop import evaluate, resolve_precision, train

@@ -26,7 +26,7 @@ from tuneapp.training.schedules import learning_rate
 from tuneapp.training.train_checkpoint import Checkpoint
 from tuneapp.training.train_config import AUGMENTATIONS, TrainConfig, split_config
 
-EPOCHS = 30  # where neither the config nor the study names a number
+EPOCHS = 30  # the fallback where neither the config nor the study names a number
 STEPS_BETWEEN_CHECKS = 20  # of the loss: reading it makes a GPU wait
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -41,7 +41,7 @@ def train(
     split_seed: int = 0,
     precision: str = "auto",
 ) -> Iterator[Metrics]:
-    """Yields after each epoch train_loss, train_accuracy (of the augmented pictures, as they were learned
+    """Yields after each epoch train_loss, train_accuracy (of the augmented images, as they were learned
     from), val_loss, val_accuracy, lr (of the last step), seconds, examples_per_second (of training).
 
     Losses are cross-entropies without label smoothing, accuracies shares of 1. `examples` are drawn by class
@@ -143,11 +143,10 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def _meta(images: ImageSet, rows: Indices, model: str, hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """What it takes to build the model and to feed it, as plain values. mean and std are of the pictures it
-    learns from."""
+    """Plain values, enough to build the model and to feed it. mean and std are of the training images."""
     height, width, channels = images.shape
     if height != width:
-        raise UsageError(f"Pictures must be square, but those of {images.name} are {width}x{height} pixels.")
+        raise UsageError(f"Images must be square, but those of {images.name} are {width}x{height} pixels.")
     mean, std = channel_statistics(images.train_images, rows)
     return {
         "dataset": images.name,
@@ -174,7 +173,7 @@ def _build(meta: dict[str, Any], device: torch.device) -> nn.Module:
 
 
 def _go_on(state: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Optimizer) -> int:
-    """Put a checkpoint's tensors in place; the number of epochs they have seen."""
+    """Put a checkpoint's tensors in place; returns the number of epochs they have been trained."""
     if state.fingerprint != fingerprint:
         raise TuneappError(
             "A trial must go on from its own checkpoint, but this one was written with another config, seed, "
@@ -200,18 +199,18 @@ def _split(
 
 
 def _in_order(
-    pictures: Images,
+    images: Images,
     labels: Labels,
     rows: Indices | None,
     meta: dict[str, Any],
     device: torch.device,
     dtype: torch.dtype,
 ) -> Batches:
-    """To measure on. A CPU is fastest on what fits its cache: at 32 pixels batches of 128 examples, where
-    1,000 take 1.3-2.7 times as long an example; a GPU wants many."""
+    """Batches to measure on. A CPU is fastest on what fits its cache: at 32 pixels 128 examples, where
+    batches of 1,000 take 1.3-2.7 times as long per example. A GPU needs large batches."""
     pixels = 2**17 if device.type == "cpu" else 2**23
     return Batches(
-        pictures,
+        images,
         labels,
         index=rows,
         batch_size=min(1000, max(32, pixels // meta["size"] ** 2)),

@@ -20,7 +20,7 @@ class Optimizer(Protocol):
     def step(self, lr: float) -> None: ...
 
     def state(self) -> OptimizerState:
-        """Its own tensors, not copies: written to a checkpoint, and by `copy_` read from one."""
+        """The optimiser's own tensors, not copies. A checkpoint stores them; `copy_` fills them from one."""
         ...
 
 
@@ -35,7 +35,7 @@ class _Group:
         return [torch.zeros_like(weight, memory_format=torch.preserve_format) for weight in self.weights]
 
     def gradients(self) -> list[Tensor]:
-        """Taken off the weights: the next backward pass hands its own over instead of adding to these."""
+        """Taken off the weights, so that the next backward pass sets new ones instead of adding to these."""
         gradients = []
         for weight in self.weights:
             assert weight.grad is not None
@@ -83,7 +83,7 @@ class SGD:
 
 class Adam:
     """Adam (Kingma and Ba, 2015): decay is part of the gradient. AdamW (Loshchilov and Hutter, 2019) with
-    `decoupled`: decay shrinks the weights by lr·weight_decay a step."""
+    `decoupled`: decay shrinks the weights by lr·weight_decay per step."""
 
     def __init__(self, model: nn.Module, *, momentum: float, weight_decay: float, decoupled: bool) -> None:
         self.betas = (momentum, 0.999)
