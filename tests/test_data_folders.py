@@ -473,8 +473,8 @@ def test_a_class_of_copies_of_one_image_is_refused_too(pets, rng):
 def test_small_classes_are_told_by_name_and_count(pets, rng):
     for number in range(3):
         save(pets / "newt" / f"{number}.png", noise(rng))
-    assert note_with("Few", imported(pets)) == (
-        "Few training images: newt (2). Training needs two or more of every class."
+    assert note_with("fewer than", imported(pets)) == (
+        "1 class has fewer than 5 training images: newt (2). Training needs two or more of every class."
     )
 
 
@@ -590,6 +590,23 @@ def test_a_ring_of_links_ends(tmp_path, pets, rng):
     outcome = imported(pets)
     assert len(outcome.images.train_labels) + len(outcome.images.test_labels) == 22
     assert "cat/ring/on/on" in note_with("back", outcome)
+
+
+def test_what_a_mac_adds_to_an_archive_is_counted(tmp_path, pets, rng):
+    shutil.copytree(pets, tmp_path / "mac" / "pets")
+    save(tmp_path / "mac" / "__MACOSX" / "pets" / "cat" / "x.png", noise(rng))
+    archive = shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "mac")
+    assert "1 file hidden or made by a system (__MACOSX)" in note_with("hidden", imported(Path(archive)))
+
+
+def test_values_below_zero_alone_keep_their_range(tmp_path, rng):
+    for name in ("a", "b"):
+        for number in range(4):
+            values = rng.integers(-500, 0, (SIDE, SIDE)).astype(np.int32)
+            values[0, :2] = -500, 0
+            save(tmp_path / "deep" / name / f"{number}.tiff", values)
+    images = imported(tmp_path / "deep").images.train_images
+    assert (images.min(), images.max()) == (0, 255)
 
 
 def test_links_that_lead_nowhere_are_told(pets):

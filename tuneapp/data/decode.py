@@ -26,6 +26,7 @@ DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # grey of more than 8 bits
 TRANSPARENT = ("LA", "PA", "RGBA")
 # Of RGB;16B (big-endian) Pillow keeps the first byte of each value; read as RGB;16L, it keeps the second.
 OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+EIGHT_BITS = (0.0, 255.0)
 ORIENTATION = 0x0112  # in EXIF
 ON_ITS_SIDE = (5, 6, 7, 8)
 GROUNDS = {255: "white", 0: "black", 128: "grey"}  # for transparent parts, in order of preference
@@ -39,6 +40,10 @@ class Decoding:
     ground: int | None = None  # grey level under transparent parts; None: nothing was transparent
     low: float | None = None  # the values that became 0 and 255; None: all images had 8 bits
     high: float | None = None
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
     def record(self) -> dict[str, float]:
         """What meta.json and exported models keep. Empty where there is nothing to know."""
@@ -78,7 +83,8 @@ def decode_files(paths: list[Path], size: int | None, progress: Progress | None 
         good = [header for header in headers if isinstance(header, Header)]
         height, width = (size, size) if size else _one_size(good)
         channels = 1 if all(header.mode in (*GREY, *DEEP) for header in good) else 3
-        low, high = _value_range([header for header in good if header.deep])
+        decoded_range = _value_range([header for header in good if header.deep])
+        value_range = decoded_range or EIGHT_BITS
         images = np.empty((len(paths), height, width, channels), dtype=np.uint8)
         reasons: dict[Path, str] = {}
         opacities: dict[int, NDArray[np.uint8]] = {}  # [H, W] of the images that have transparent parts
@@ -88,7 +94,7 @@ def decode_files(paths: list[Path], size: int | None, progress: Progress | None 
             outcome = (
                 header
                 if isinstance(header, str)
-                else _decode(paths[at], header, images[at], size, (low or 0.0, high or 255.0))
+                else _decode(paths[at], header, images[at], size, value_range)
             )
             if isinstance(outcome, str):
                 reasons[paths[at]] = outcome
@@ -109,7 +115,7 @@ def decode_files(paths: list[Path], size: int | None, progress: Progress | None 
     reasons = {
         path: reasons[path] for path in paths if path in reasons
     }  # as the files lie, not as threads end
-    decoding = Decoding(ground, low, high)
+    decoding = Decoding(ground, *(decoded_range or (None, None)))
     return Decoded(images, reasons, decoding, _notes(readable, len(opacities), decoding, size))
 
 
@@ -125,10 +131,8 @@ def read_image(path: Path, size: int, channels: int, decoding: Decoding | None =
     if isinstance(header, str):
         outcome = header
     else:
-        low, high = decoding.low, decoding.high
-        if low is None or high is None:
-            low, high = _value_range([header] if header.deep else [])
-        outcome = _decode(path, header, image, size, (low or 0.0, high or 255.0))
+        value_range = decoding.value_range or _value_range([header] if header.deep else []) or EIGHT_BITS
+        outcome = _decode(path, header, image, size, value_range)
     if isinstance(outcome, str):
         raise UsageError(f"{path} must be an image, but it cannot be read as one ({outcome}).")
     if outcome is not None:
@@ -238,14 +242,14 @@ def _scaled(values: NDArray[np.float64], low: float, high: float) -> Image.Image
     return Image.fromarray(np.rint((values - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8))
 
 
-def _value_range(deep: list[Header]) -> tuple[float | None, float | None]:
-    """The values that become 0 and 255 in all deep images of a set; (None, None) where there are none.
+def _value_range(deep: list[Header]) -> tuple[float, float] | None:
+    """The values that become 0 and 255 in all deep images of a set; None where there are none.
 
     The top is the largest value of as many bits as the set needs (255, 4095, 65535), or 1 for shares of 1.
     Sets with negative values go from their least to their largest value.
     """
     if not deep:
-        return None, None
+        return None
     low, high = min(header.low for header in deep), max(header.high for header in deep)
     if low < 0:
         return low, high if high > low else low + 1

@@ -8,12 +8,13 @@ import numpy as np
 from tuneapp.data.decode import Progress, decode_files
 from tuneapp.data.duplicates import equal_groups, refuse_alike, rows_to_train_on
 from tuneapp.data.folder_walk import Passed, folders, image_files, is_hidden, listed, pass_over_hidden
-from tuneapp.data.image_sets import ImageSet, Labels
-from tuneapp.data.splits import stratified_split
+from tuneapp.data.image_sets import ARRAYS, META, ImageSet, Labels
+from tuneapp.data.splits import Indices, stratified_split
 from tuneapp.errors import TuneappError, UsageError
 
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 VALIDATION = ("val", "valid", "validation")
+OUR_FILES = {META, *(f"{array}.npy" for array in ARRAYS)}  # beside images that are imported where they lie
 FEW = 5  # training images of a class: fewer are told
 
 
@@ -53,13 +54,13 @@ def read_folder(
     if "test" in rows and not len(test):
         raise TuneappError("The test set must have an image that can be read, but has none.")
     groups = equal_groups(decoded.images)
-    _refuse_missing(labels[rows["train"]], classes, "that can be read", [])
+    _refuse_missing(labels[rows["train"]], classes, "that can be read", notes)
     refuse_alike(groups[rows["train"]], folder)
     train, copies = rows_to_train_on(
         rows["train"], test, groups, labels, lambda row: entries[row][0].relative_to(folder).as_posix()
     )
     notes += copies
-    _refuse_missing(labels[train], classes, "of its own", copies)
+    _refuse_missing(labels[train], classes, "of its own", notes)
     if "test" not in rows:
         train, test, note = _split(train, labels, classes)
         notes.append(note)
@@ -86,13 +87,17 @@ def class_notes(train_labels: Labels, test_labels: Labels, classes: list[str]) -
     untested = [name for label, name in enumerate(classes) if not test[label]]
     notes = []
     if few:
-        notes.append(f"Few training images: {listed(few)}. Training needs two or more of every class.")
+        have = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
+        notes.append(
+            f"{have} fewer than {FEW} training images: {listed(few)}. Training needs two or more of every "
+            "class."
+        )
     if untested:
         notes.append(f"The test set has no image of {listed(untested)}.")
     return notes
 
 
-def _split(train: np.ndarray, labels: Labels, classes: list[str]) -> tuple[np.ndarray, np.ndarray, str]:
+def _split(train: Indices, labels: Labels, classes: list[str]) -> tuple[Indices, Indices, str]:
     """A fifth of each class set aside as the test set, and the note on it."""
     counts = Counter(labels[train].tolist())
     single = [name for label, name in enumerate(classes) if counts[label] < 2]
@@ -146,7 +151,7 @@ def _loose(root: Path, folder: Path) -> list[str]:
     names = sorted(
         path.relative_to(folder).as_posix()
         for path in root.iterdir()
-        if not path.is_dir() and not is_hidden(path)
+        if not path.is_dir() and not is_hidden(path) and path.name not in OUR_FILES
     )
     if not names:
         return []

@@ -13,7 +13,7 @@ from tuneapp.data import formats
 from tuneapp.data.datasets import DATASETS, is_name
 from tuneapp.data.decode import Progress, resized
 from tuneapp.data.duplicates import equal_groups, note_on_published, refuse_alike, rows_to_train_on
-from tuneapp.data.folder_walk import folders, is_hidden, listed
+from tuneapp.data.folder_walk import Passed, folders, is_hidden, listed, pass_over_hidden
 from tuneapp.data.image_folders import class_notes, read_folder
 from tuneapp.data.image_sets import SIZES, ImageSet, data_folder, exists, making, problem, write
 from tuneapp.errors import TuneappError, UsageError
@@ -125,7 +125,10 @@ def _read(
         images, notes = _read(inside[0], size, progress, published)
         beside = [path.name for path in folder.iterdir() if path not in inside and not is_hidden(path)]
         left_out = f" Left out beside it: {listed(sorted(beside))}." if beside else ""
-        return images, [f"Read from {inside[0].name}/, the only folder there.{left_out}", *notes]
+        passed = Passed()
+        pass_over_hidden(folder, passed)
+        guess = f"Read from {inside[0].name}/, the only folder there.{left_out}"
+        return images, [guess, *passed.notes(), *notes]
     if inside:
         return read_folder(folder, size, progress)
     raise TuneappError(
