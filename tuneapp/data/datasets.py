@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneapp.data.download import download
+from tuneapp.data.download import Source, download
 from tuneapp.data.image_sets import (
     META,
     ImageSet,
@@ -191,18 +191,59 @@ def _counts(images: ImageSet, array: str) -> dict[str, int]:
     return {label: counts[number] for number, label in enumerate(images.classes)}
 
 
-def _downloaded(name: str, torchvision_name: str, host: str) -> Callable[[Path], ImageSet]:
-    return lambda scratch: download(name, torchvision_name, host, scratch)
+def _downloaded(name: str) -> Callable[[Path], ImageSet]:
+    return lambda scratch: download(name, SOURCES[name], scratch)
 
 
-_S3 = "https://ossci-datasets.s3.amazonaws.com"
-_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-_TORONTO = "https://www.cs.toronto.edu"
+SOURCES = {
+    "mnist": Source(
+        "MNIST",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+    "fashion-mnist": Source(
+        "FashionMNIST",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        [
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ],
+    ),
+    "cifar10": Source(
+        "CIFAR10",
+        "https://www.cs.toronto.edu/~kriz/",
+        {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
+    ),
+    "cifar100": Source(
+        "CIFAR100",
+        "https://www.cs.toronto.edu/~kriz/",
+        {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
+    ),
+}
 
 DATASETS = {
     "digits": Dataset(digits, flip=False, stored=False),
-    "mnist": Dataset(_downloaded("mnist", "MNIST", _S3), flip=False),
-    "fashion-mnist": Dataset(_downloaded("fashion-mnist", "FashionMNIST", _FASHION), flip=True),
-    "cifar10": Dataset(_downloaded("cifar10", "CIFAR10", _TORONTO), flip=True),
-    "cifar100": Dataset(_downloaded("cifar100", "CIFAR100", _TORONTO), flip=True),
+    "mnist": Dataset(_downloaded("mnist"), flip=False),
+    "fashion-mnist": Dataset(_downloaded("fashion-mnist"), flip=True),
+    "cifar10": Dataset(_downloaded("cifar10"), flip=True),
+    "cifar100": Dataset(_downloaded("cifar100"), flip=True),
 }
