@@ -35,10 +35,10 @@ from numpy.typing import NDArray
 
 from tuneapp import data
 from tuneapp.data import ImageSet
-from tuneapp.federated import checkpoints
-from tuneapp.federated.engines import ENGINES, ClientEngine, one_thread
+from tuneapp.federated import server_checkpoint
+from tuneapp.federated.client_sgd import CLIENT_SGD, ClientSGD, one_thread
 from tuneapp.federated.rounds import rounds, set_up
-from tuneapp.federated.strategies import State
+from tuneapp.federated.strategies import Weights
 from tuneapp.objective import Context, Diverged
 
 TARGETS = {"fedavg_cnn": 0.99, "mlp": 0.97}
@@ -54,8 +54,8 @@ class Best:
     are harder than the rest, and rounds in which the 2NN has its 97 % look like 96.)
     """
 
-    def __init__(self, engine: ClientEngine, images: ImageSet, floor: float) -> None:
-        self.engine, self.pictures, self.labels = engine, images.test_images, images.test_labels
+    def __init__(self, client_sgd: ClientSGD, images: ImageSet, floor: float) -> None:
+        self.client_sgd, self.images, self.labels = client_sgd, images.test_images, images.test_labels
         self.times_missed = np.zeros(len(self.labels), int)
         self.fewest = int((1 - floor) * len(self.labels))  # missed by the best so far
 
@@ -63,7 +63,7 @@ class Best:
     def accuracy(self) -> float:
         return 1 - self.fewest / len(self.labels)
 
-    def read(self, state: State) -> None:
+    def read(self, state: Weights) -> None:
         order = np.argsort(-self.times_missed, kind="stable")
         missed = 0
         for first in range(0, len(order), CHUNK):
@@ -75,9 +75,9 @@ class Best:
                 return
         self.fewest = missed
 
-    def _predicted(self, state: State, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _predicted(self, state: Weights, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         with one_thread(), np.errstate(all="ignore"):
-            return self.engine.logits(state, self.pictures[rows]).argmax(axis=1)
+            return self.client_sgd.logits(state, self.images[rows]).argmax(axis=1)
 
 
 def main() -> None:
@@ -128,8 +128,8 @@ def count_rounds(config: dict[str, Any], seed: int, most_rounds: int) -> dict[st
         config |= {"width1": 200, "width2": 200}  # the paper's 2NN
     small = {"val_examples": 10, "split_seed": seed}
     federation = set_up(config, Context(seed=seed), images, **small).federation
-    engine = ENGINES[federation.engine](federation, images.test_images, images.test_labels)
-    best, crossing, seconds, number = Best(engine, images, target - NEAR), None, 0.0, 0
+    client_sgd = CLIENT_SGD[federation.client_sgd](federation, images.test_images, images.test_labels)
+    best, crossing, seconds, number = Best(client_sgd, images, target - NEAR), None, 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
         context = Context(seed=seed, max_iterations=most_rounds, folder=Path(folder))
         history = rounds(config, context, images, eval_every=most_rounds, **small)
@@ -139,7 +139,7 @@ def count_rounds(config: dict[str, Any], seed: int, most_rounds: int) -> dict[st
                 next(history)
                 seconds += time.process_time() - began
                 before = best.accuracy
-                best.read(checkpoints.read(Path(folder)).state)
+                best.read(server_checkpoint.read(Path(folder)).state)
                 if best.accuracy >= target:
                     crossing = number + (target - before) / (best.accuracy - before)
                 number += 1

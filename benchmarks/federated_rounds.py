@@ -31,7 +31,7 @@ left out.
     study   the program that the study describes: a new multiprocessing Pool each round, deep copies of the
             model, a DataLoader with a RandomSampler and ToTensor over PIL pictures
     flower  Flower's current simulation on Ray, an actor a core, data in memory
-    floor   the bare matrix products of our engine, on the same cores
+    floor   the bare matrix products of our BlasSGD, on the same cores
 """
 
 import argparse
@@ -401,7 +401,7 @@ def floor(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
 def products(clients: int, rounds: int, barrier: Any, queue: Any) -> None:
     from scipy.linalg.blas import sgemm
 
-    from tuneapp.federated.engines import one_thread
+    from tuneapp.federated.client_sgd import one_thread
 
     partial(sgemm, beta=1.0, overwrite_c=1)
     draw = np.random.default_rng(0)

@@ -254,7 +254,7 @@ def test_digits_come_in_batches():
         ({"batch_size": 0}, "`batch_size` must be at least 1, but got 0"),
         ({"batch_size": 4, "crop": 0.6}, "0 to 0.5, but got 0.6"),
         ({"batch_size": 4, "crop": float("nan")}, "0 to 0.5, but got nan"),
-        ({"batch_size": 4, "index": np.array([], dtype=np.int64)}, "one picture or more"),
+        ({"batch_size": 4, "index": np.array([], dtype=np.int64)}, "one image or more"),
     ],
 )
 def test_what_cannot_be_batched_is_refused(options, message):

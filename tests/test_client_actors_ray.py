@@ -29,7 +29,7 @@ def make_pool(actors):
 
 
 def history_and_weights(folder, pool, config=CONFIG):
-    from tuneapp.federated import checkpoints
+    from tuneapp.federated import server_checkpoint
     from tuneapp.federated.rounds import rounds
 
     folder.mkdir()
@@ -37,7 +37,7 @@ def history_and_weights(folder, pool, config=CONFIG):
         {key: value for key, value in metrics.items() if key not in TIMED}
         for metrics in rounds(config, context(4, folder=folder), IMAGES, pool)
     ]
-    return history, checkpoints.read(folder).state
+    return history, server_checkpoint.read(folder).state
 
 
 def test_any_number_of_actors_gives_the_bits_of_one_process(tmp_path):
@@ -72,7 +72,7 @@ def test_a_round_outlives_an_actor_that_is_killed_and_says_so(tmp_path, caplog):
     from tuneapp.federated.rounds import rounds
 
     _, weights = history_and_weights(tmp_path / "whole", None)
-    from tuneapp.federated import checkpoints
+    from tuneapp.federated import server_checkpoint
 
     pool = make_pool(2)
     try:
@@ -88,7 +88,7 @@ def test_a_round_outlives_an_actor_that_is_killed_and_says_so(tmp_path, caplog):
         pool.close()
     assert sum(restarts) == 1
     assert "actor 2 of 2 died in round 2 and was started anew; the round goes on" in caplog.text
-    assert np.array_equal(checkpoints.read(folder).state, weights)
+    assert np.array_equal(server_checkpoint.read(folder).state, weights)
 
 
 def test_actors_that_die_again_and_again_end_the_federation_with_what_to_do():

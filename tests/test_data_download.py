@@ -1,4 +1,4 @@
-"""Downloads: torchvision's, from a server of our own; without one, one message, soon."""
+"""Downloads, from a server of our own; without one, one message, soon."""
 
 import gzip
 import hashlib
@@ -11,12 +11,14 @@ import sys
 import tarfile
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tuneapp import data
 from tuneapp.data import download
+from tuneapp.data.datasets import SOURCES
 from tuneapp.errors import TuneappError
 
 
@@ -41,23 +43,16 @@ def server(tmp_path, monkeypatch):
         thread.join()
 
 
-def from_server(monkeypatch, name, torchvision_name, server):
-    """Have `name` made from the server, as it is from its real host."""
-    made = data.DATASETS[name]
-    monkeypatch.setitem(
-        data.DATASETS,
-        name,
-        type(made)(lambda scratch: download.download(name, torchvision_name, server, scratch), made.flip),
-    )
+def from_server(monkeypatch, name, server, md5):
+    """Have `name` fetched from the server, not from its real host."""
+    monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], folder=f"{server}/", md5=md5))
 
 
 @pytest.fixture
 def fashion(tmp_path, monkeypatch, server):
-    """fashion-mnist of 20 and 10 pictures on the server; gives its training pictures and labels."""
-    from torchvision.datasets import FashionMNIST
-
+    """fashion-mnist of 20 and 10 images on the server; gives its training images and labels."""
     rng = np.random.default_rng(0)
-    resources, arrays = [], {}
+    md5, arrays = {}, {}
     for part, count in (("train", 20), ("t10k", 10)):
         arrays[part] = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.arange(count) % 10
         for array, kind in zip(arrays[part], ("images-idx3", "labels-idx1"), strict=True):
@@ -66,10 +61,8 @@ def fashion(tmp_path, monkeypatch, server):
             packed = gzip.compress(content)
             file = f"{part}-{kind}-ubyte.gz"
             (tmp_path / "www" / file).write_bytes(packed)
-            resources.append((file, hashlib.md5(packed).hexdigest()))
-    monkeypatch.setattr(FashionMNIST, "mirrors", [f"{server}/"])
-    monkeypatch.setattr(FashionMNIST, "resources", resources)
-    from_server(monkeypatch, "fashion-mnist", "FashionMNIST", server)
+            md5[file] = hashlib.md5(packed).hexdigest()
+    from_server(monkeypatch, "fashion-mnist", server, md5)
     return arrays["train"]
 
 
@@ -80,7 +73,7 @@ def test_a_download_is_kept_as_arrays_and_nothing_else(tmp_path, fashion):
     assert images.test_images.shape == (10, 28, 28, 1)
     assert images.classes[0] == "T-shirt/top"
     assert images.flip
-    assert images.source.startswith("FashionMNIST, downloaded by torchvision")
+    assert images.source.startswith("FashionMNIST, downloaded from http://127.0.0.1:")
     assert data.verify("fashion-mnist", tmp_path / "data").recorded
     names = {path.name for path in (tmp_path / "data").iterdir()}
     assert names == {".fashion-mnist.lock", "fashion-mnist"}
@@ -94,8 +87,6 @@ def test_a_set_is_downloaded_once(tmp_path, fashion):
 
 
 def test_cifar_is_downloaded_too(tmp_path, monkeypatch, server):
-    from torchvision.datasets import CIFAR10
-
     rng = np.random.default_rng(0)
     entries = {
         name: {"data": rng.integers(0, 256, (10, 3072), dtype=np.uint8), "labels": list(range(10))}
@@ -105,16 +96,11 @@ def test_cifar_is_downloaded_too(tmp_path, monkeypatch, server):
     folder.mkdir()
     for name, entry in entries.items():
         (folder / name).write_bytes(pickle.dumps(entry))
-    md5 = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in entries}
     archive = tmp_path / "www" / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as file:
         file.add(folder, folder.name)
-    monkeypatch.setattr(CIFAR10, "url", f"{server}/{archive.name}")
-    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    monkeypatch.setattr(CIFAR10, "train_list", [["data_batch_1", md5["data_batch_1"]]])
-    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
-    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
-    from_server(monkeypatch, "cifar10", "CIFAR10", server)
+    md5 = {archive.name: hashlib.md5(archive.read_bytes()).hexdigest()}
+    from_server(monkeypatch, "cifar10", server, md5)
     images = data.load("cifar10", tmp_path / "data")
     planes = entries["data_batch_1"]["data"].reshape(10, 3, 32, 32)
     assert np.array_equal(images.train_images, planes.transpose(0, 2, 3, 1))
@@ -133,6 +119,28 @@ def test_a_download_that_fails_half_way_leaves_no_set(tmp_path, fashion, fault):
     assert "\n" not in str(caught.value)
     assert "`tuneapp data import fashion-mnist PATH`" in str(caught.value)
     assert [path.name for path in (tmp_path / "data").iterdir()] == [".fashion-mnist.lock"]
+
+
+def test_a_download_that_stalls_is_given_up_and_leaves_other_sockets_alone(tmp_path, monkeypatch, server):
+    monkeypatch.setattr(download, "unreachable", lambda host: "")
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        folder = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(TuneappError, match=r"cifar10 must be .* that failed .*timed out"):
+            download.download("cifar10", replace(SOURCES["cifar10"], folder=folder), tmp_path)
+    assert socket.getdefaulttimeout() is None
+
+
+def test_sources_are_those_that_torchvision_has():
+    from torchvision import datasets
+
+    for kind, name in ((datasets.MNIST, "mnist"), (datasets.FashionMNIST, "fashion-mnist")):
+        assert dict(kind.resources) == SOURCES[name].md5
+        assert SOURCES[name].folder in kind.mirrors
+    assert datasets.FashionMNIST.classes == SOURCES["fashion-mnist"].classes
+    for kind, name in ((datasets.CIFAR10, "cifar10"), (datasets.CIFAR100, "cifar100")):
+        assert {kind.filename: kind.tgz_md5} == SOURCES[name].md5
+        assert kind.url == SOURCES[name].folder + kind.filename
 
 
 def test_any_answer_of_a_host_shows_that_it_is_there(server):

@@ -133,7 +133,7 @@ FAULTS = {
     "none": ("test_images", np.zeros((0, 8, 10, 3), np.uint8), "is [0, 8, 10, 3]"),
     "other size": ("test_images", np.zeros((4, 9, 10, 3), np.uint8), "like the training set's"),
     "Fortran order": ("test_images", np.asfortranarray(np.zeros((4, 8, 10, 3), np.uint8)), "C order"),
-    "too few labels": ("train_labels", np.zeros(19, np.int64), "must be int64 [20], one a picture"),
+    "too few labels": ("train_labels", np.zeros(19, np.int64), "must be int64 [20], one per image"),
     "int32 labels": ("train_labels", np.zeros(20, np.int32), "must be int64 [20]"),
     "label too large": ("test_labels", np.array([0, 1, 2, 4]), "must lie in 0 to 3"),
     "label negative": ("test_labels", np.array([0, 1, 2, -1]), "goes from -1 to 2"),

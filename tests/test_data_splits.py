@@ -34,7 +34,7 @@ def test_a_split_deals_every_example_once_and_every_class_to_both_parts(labels, 
 def test_a_subset_has_exactly_so_many_examples_and_every_class(labels, examples, seed):
     labels = np.array(labels)
     if not len(set(labels.tolist())) <= examples <= len(labels):
-        with pytest.raises(UsageError, match=f"It was to have {examples}"):
+        with pytest.raises(UsageError, match=f"but {examples} were asked for"):
             stratified_subset(labels, examples, seed)
         return
     chosen = stratified_subset(labels, examples, seed)

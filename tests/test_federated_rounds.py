@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneapp.errors import TuneappError, UnknownName, UsageError
-from tuneapp.federated import checkpoints
+from tuneapp.federated import server_checkpoint
 from tuneapp.federated.clients import draw_orders
-from tuneapp.federated.config import FedConfig, split_config
+from tuneapp.federated.fed_config import FedConfig, split_config
 from tuneapp.federated.pools import LocalPool
 from tuneapp.federated.rounds import evaluate, export, rounds, set_up
 from tuneapp.federated.strategies import STRATEGIES
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_another_federation_is_refused(tmp_path):
 
 
 def test_a_torn_checkpoint_is_named(tmp_path):
-    (tmp_path / checkpoints.FILE).write_bytes(b"torn")
+    (tmp_path / server_checkpoint.FILE).write_bytes(b"torn")
     with pytest.raises(TuneappError, match=r"federation\.safetensors"):
         next(rounds(SMALL, context(2, checkpoint=tmp_path), IMAGES))
 

@@ -21,7 +21,7 @@ from tuneapp.data import ImageSet
 from tuneapp.errors import TuneappError, UnknownName, UsageError
 from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
-from tuneapp.training import checkpoints
+from tuneapp.training import train_checkpoint
 from tuneapp.training.optimizers import OPTIMIZERS
 from tuneapp.training.schedules import SCHEDULES, learning_rate
 
@@ -60,7 +60,7 @@ def untimed(metrics: Metrics) -> Metrics:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return checkpoints.read(folder).model
+    return train_checkpoint.read(folder).model
 
 
 def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
@@ -106,7 +106,7 @@ def test_train_loss_and_val_loss_are_what_the_weights_give(colours: ImageSet, tm
     context = Context(max_iterations=1, folder=tmp_path)
     (metrics,) = training.train(config, context, colours, val_share=0.25, precision="float32")
     assert metrics["train_loss"] == pytest.approx(math.log(3), abs=0.3)
-    state = checkpoints.read(tmp_path)
+    state = train_checkpoint.read(tmp_path)
     model = models.build("mlp", classes=3, channels=3, size=8)
     model.load_state_dict(state.model)
     rows = data.stratified_split(colours.train_labels, 0.25, 0)[1]
@@ -258,7 +258,7 @@ def test_a_trial_refuses_another_trials_checkpoint(
 
 def test_a_torn_checkpoint_is_told_in_a_sentence(colours: ImageSet, tmp_path: Path) -> None:
     epochs({"model": "mlp"}, colours, Context(folder=tmp_path))
-    file = tmp_path / checkpoints.FILE
+    file = tmp_path / train_checkpoint.FILE
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(TuneappError, match="must hold the checkpoint of a trial"):
         training.evaluate(Context(checkpoint=tmp_path), colours)
@@ -268,12 +268,12 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_whole(
     colours: ImageSet, tmp_path: Path
 ) -> None:
     epochs({"model": "mlp"}, colours, Context(folder=tmp_path))
-    before = checkpoints.read(tmp_path)
+    before = train_checkpoint.read(tmp_path)
     unsaveable: Any = replace(before, model={"weight": lambda: None})
     with pytest.raises(AttributeError):
-        checkpoints.write(tmp_path, unsaveable)
+        train_checkpoint.write(tmp_path, unsaveable)
     assert same(weights(tmp_path), before.model)
-    assert [path.name for path in tmp_path.iterdir()] == [checkpoints.FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [train_checkpoint.FILE]
 
 
 @pytest.mark.gpu
@@ -506,7 +506,7 @@ def test_what_is_no_picture_is_told_in_a_sentence(exported: tuple[Path, Path], t
     text = tmp_path / "notes.txt"
     text.write_text("no picture")
     for path in (text, tmp_path / "nowhere.png", tmp_path):
-        with pytest.raises(UsageError, match="must be a picture"):
+        with pytest.raises(UsageError, match="must be an image"):
             list(training.predict(exported[1], [path]))
 
 

@@ -1,6 +1,6 @@
-"""Classifiers of pictures in plain torch. A model's keyword arguments are its hyperparameters.
+"""Classifiers of images in plain torch. A model's keyword arguments are its hyperparameters.
 
-Every model takes [B, C, H, W] float pictures, C of 1 or 3 channels, H = W of 8 to 224 pixels, and gives
+Every model takes [B, C, H, W] float images, C of 1 or 3 channels, H = W of 8 to 224 pixels, and gives
 [B, K] logits.
 """
 
@@ -112,7 +112,7 @@ def small_cnn(
     """`depth` blocks of convolution, 2x2 max pool, norm and activation, then one dense layer.
 
     The first block has `width` channels, each later one twice as many, 512 at most. Blocks halve the
-    picture while it is more than 2 pixels wide. Pooling comes before the norm: the norm and the activation
+    image while it is more than 2 pixels wide. Pooling comes before the norm: the norm and the activation
     then touch a quarter of the values.
     """
     _within("depth", depth, 1, 6)
@@ -189,7 +189,7 @@ class DepthwiseConv(nn.Conv2d):
         return y.to(x.dtype)  # the norm that follows is faster in bfloat16
 
 
-# (output channels, stride) of MobileNet V1's 13 blocks, as they are used for 32-pixel pictures.
+# (output channels, stride) of MobileNet V1's 13 blocks, as they are used for 32-pixel images.
 _MOBILENET_BLOCKS = (
     (64, 1),
     (128, 2),
@@ -219,7 +219,7 @@ def mobilenet(
 
     `width` multiplies all channels. `num_other` blocks from block `first_other` (1 to 13) on use
     `other_activation`: 7 from the 4th on is the sigmoid variant of the study of CIFAR-100. The stem has
-    stride 2 above 64 pixels; a block's stride is dropped where the picture is down to 2 pixels.
+    stride 2 above 64 pixels; a block's stride is dropped where the image is down to 2 pixels.
     """
     _within("width", width, 0.125, 4.0)
     _within("first_other", first_other, 1, 13)

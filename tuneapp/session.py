@@ -177,7 +177,7 @@ def federate(
 def plot_federation(study: Study, pictures: bool = True) -> None:
     """The loss over rounds in plots/loss.png, and the report: as long again as a short federation takes."""
     from tuneapp import report
-    from tuneapp.federated import pictures as plots
+    from tuneapp.federated import plots
 
     assert study.folder is not None
     if pictures:

@@ -12,11 +12,11 @@ from threading import Event, Thread
 
 from tuneapp.backends.base import Session
 from tuneapp.backends.runner import Runner
+from tuneapp.federated.client_sgd import Images
 from tuneapp.federated.clients import Federation, Orders
-from tuneapp.federated.engines import Images
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import ClientPool, LocalPool, Update
-from tuneapp.federated.strategies import State
+from tuneapp.federated.strategies import Weights
 from tuneapp.settings import Request, Resources
 
 
@@ -85,7 +85,7 @@ class RelayPool:
         self.hosted = federation, images, labels
         self.here.host(federation, images, labels)
 
-    def train(self, state: State, orders: Orders) -> Update:
+    def train(self, state: Weights, orders: Orders) -> Update:
         if self.there is not None:
             return self.there.train(state, orders)
         began = time.perf_counter()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneapp.data.download import download
+from tuneapp.data.download import Source, download
 from tuneapp.data.image_sets import (
     META,
     ImageSet,
@@ -34,12 +34,12 @@ class Dataset:
     """A built-in set."""
 
     make: Callable[[Path], ImageSet]  # given an empty scratch folder
-    flip: bool  # a picture's mirror image is of the same class
+    flip: bool  # an image's mirror image is of the same class
     stored: bool = True  # made once and kept in the data dir; False: made at each load, from no file
 
 
 class Listing(NamedTuple):
-    """A row of `tuneapp data list`; what is not known of a set that is not there is empty."""
+    """A row of `tuneapp data list`. What nobody knows before a set is downloaded is empty."""
 
     name: str
     train: int | str  # examples
@@ -52,17 +52,17 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """What a set holds, its checksums found as recorded, or recorded nowhere."""
+    """What a set holds. Its checksums are as recorded, or no checksum was recorded."""
 
     images: ImageSet
     sha256: dict[str, str]  # of each array's file, measured now
-    recorded: bool  # False: there was nothing to compare them with
-    train_counts: dict[str, int]  # class -> pictures
+    recorded: bool  # False: no checksums to compare with
+    train_counts: dict[str, int]  # class -> images
     test_counts: dict[str, int]
 
 
 def load(name: str, data_dir: Path | None = None) -> ImageSet:
-    """A set by its name, its pictures memory-mapped; a built-in one is downloaded where it is not there yet.
+    """A set by its name, its images memory-mapped; a built-in one is downloaded where it is not there yet.
 
     The data dir is data_dir, else $TUNEAPP_DATA, else the platform's cache folder. Raises UnknownName, and
     TuneappError for a broken file or where a download fails.
@@ -87,12 +87,12 @@ def names(data_dir: Path | None = None) -> list[str]:
 
 
 def is_name(name: str) -> bool:
-    """Names are folders, and words of the command line."""
+    """A name is a folder and a word of the command line."""
     return re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", name) is not None
 
 
 def available(data_dir: Path | None = None) -> list[Listing]:
-    """All of `names`, with what is known without a download."""
+    """One row for each of `names`, filled in as far as possible without a download."""
     return [_listing(name, data_dir) for name in names(data_dir)]
 
 
@@ -159,10 +159,10 @@ def _made_in_memory(name: str) -> ImageSet:
 
 
 def _unknown(name: str, data_dir: Path | None) -> UnknownName:
-    known = names(data_dir)
+    choices = names(data_dir)
     return UnknownName(
-        f"No data set named '{name}'; choose from {', '.join(known)}, or bring one in with "
-        f"`tuneapp data import {name if is_name(name) else 'NAME'} PATH`.{nearest(name, known)}"
+        f"No data set named '{name}'; choose from {', '.join(choices)}, or bring one in with "
+        f"`tuneapp data import {name if is_name(name) else 'NAME'} PATH`.{nearest(name, choices)}"
     )
 
 
@@ -191,18 +191,59 @@ def _counts(images: ImageSet, array: str) -> dict[str, int]:
     return {label: counts[number] for number, label in enumerate(images.classes)}
 
 
-def _downloaded(name: str, torchvision_name: str, host: str) -> Callable[[Path], ImageSet]:
-    return lambda scratch: download(name, torchvision_name, host, scratch)
+def _downloaded(name: str) -> Callable[[Path], ImageSet]:
+    return lambda scratch: download(name, SOURCES[name], scratch)
 
 
-_S3 = "https://ossci-datasets.s3.amazonaws.com"
-_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-_TORONTO = "https://www.cs.toronto.edu"
+SOURCES = {
+    "mnist": Source(
+        "MNIST",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+    "fashion-mnist": Source(
+        "FashionMNIST",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        [
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ],
+    ),
+    "cifar10": Source(
+        "CIFAR10",
+        "https://www.cs.toronto.edu/~kriz/",
+        {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
+    ),
+    "cifar100": Source(
+        "CIFAR100",
+        "https://www.cs.toronto.edu/~kriz/",
+        {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
+    ),
+}
 
 DATASETS = {
     "digits": Dataset(digits, flip=False, stored=False),
-    "mnist": Dataset(_downloaded("mnist", "MNIST", _S3), flip=False),
-    "fashion-mnist": Dataset(_downloaded("fashion-mnist", "FashionMNIST", _FASHION), flip=True),
-    "cifar10": Dataset(_downloaded("cifar10", "CIFAR10", _TORONTO), flip=True),
-    "cifar100": Dataset(_downloaded("cifar100", "CIFAR100", _TORONTO), flip=True),
+    "mnist": Dataset(_downloaded("mnist"), flip=False),
+    "fashion-mnist": Dataset(_downloaded("fashion-mnist"), flip=True),
+    "cifar10": Dataset(_downloaded("cifar10"), flip=True),
+    "cifar100": Dataset(_downloaded("cifar100"), flip=True),
 }

@@ -1,16 +1,17 @@
-"""Sets that torchvision downloads and checks (md5); without a network, one message, soon."""
+"""Published sets, fetched from their hosts and checked (md5); without a network, one message, soon."""
 
+import hashlib
 import http.client
-import socket
+import shutil
+import tarfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
+from tuneapp.data import formats
 from tuneapp.data.image_sets import ImageSet
 from tuneapp.errors import TuneappError
 
@@ -18,30 +19,31 @@ PROBE_SECONDS = 5  # until a host must have answered
 STALL_SECONDS = 30  # without a byte, until a download is given up
 
 
-def download(name: str, torchvision_name: str, host: str, scratch: Path) -> ImageSet:
-    """A set as torchvision's class of that name has it. Raises TuneappError where that fails.
+@dataclass(frozen=True)
+class Source:
+    """Where a set is published, as idx files or as one archive of CIFAR's Python files."""
 
-    The host is asked first: torchvision would take seconds to import, and minutes to give up.
-    """
-    if reason := unreachable(host):
-        raise _failed(name, f"{host} does not answer: {reason}")
+    title: str
+    folder: str  # the URL before the files' names
+    md5: Mapping[str, str]  # of each file
+    classes: list[str] | None = None  # None: as the files say
 
-    import torchvision
 
-    kind = getattr(torchvision.datasets, torchvision_name)
+def download(name: str, source: Source, scratch: Path) -> ImageSet:
+    """Fetch and read a set. Raises TuneappError where that fails, soon where the host does not answer."""
+    if reason := unreachable(source.folder):
+        raise _failed(name, f"{source.folder} does not answer: {reason}")
     try:
-        with _socket_timeout(STALL_SECONDS):
-            train, test = (kind(scratch, train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
+        for file, md5 in source.md5.items():
+            _fetch(source.folder + file, md5, scratch / file)
+        images = _read(scratch)
+    except (OSError, http.client.HTTPException, tarfile.TarError) as error:
         raise _failed(name, " ".join(str(error).split()) or type(error).__name__) from error
-    return ImageSet(
+    return replace(
+        images,
         name=name,
-        train_images=_with_channels(np.asarray(train.data)),
-        train_labels=np.asarray(train.targets, dtype=np.int64),
-        test_images=_with_channels(np.asarray(test.data)),
-        test_labels=np.asarray(test.targets, dtype=np.int64),
-        classes=[label.split(" - ")[0] for label in train.classes],  # "7 - seven" in MNIST
-        source=f"{torchvision_name}, downloaded by torchvision {torchvision.__version__}",
+        classes=source.classes or images.classes,
+        source=f"{source.title}, downloaded from {source.folder}",
     )
 
 
@@ -68,19 +70,25 @@ def unreachable(host: str) -> str:
     return outcome
 
 
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """torchvision opens its connections without one."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def _fetch(url: str, md5: str, path: Path) -> None:
+    """Raises OSError where the connection fails or stalls, or the file is not the published one."""
+    request = urllib.request.Request(url, headers={"User-Agent": "tuneapp"})
+    with urllib.request.urlopen(request, timeout=STALL_SECONDS) as response, path.open("wb") as file:
+        shutil.copyfileobj(response, file)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "md5").hexdigest()
+    if digest != md5:
+        raise OSError(f"{url} must have the md5 {md5}, but has {digest}")
 
 
-def _with_channels(images: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(images if images.ndim == 4 else images[..., np.newaxis])
+def _read(scratch: Path) -> ImageSet:
+    archives = list(scratch.glob("*.tar.gz"))
+    if not archives:
+        return formats.read_idx(scratch)
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(scratch, filter="data")
+    [folder] = [path for path in scratch.iterdir() if path.is_dir()]
+    return formats.read_cifar_pickles(folder)
 
 
 def _failed(name: str, reason: str) -> TuneappError:

@@ -28,7 +28,7 @@ def has_arrays(folder: Path) -> bool:
 
 
 def read_arrays(folder: Path) -> ImageSet:
-    """Arrays as we keep them; pictures [N, H, W] and labels of any whole type are taken too."""
+    """Arrays as we keep them; images [N, H, W] and labels of any whole type are taken too."""
     meta = read_meta(folder, MEND) if (folder / META).is_file() else {}
     train_images, train_labels, test_images, test_labels = (
         read_array(folder / f"{array}.npy", MEND) for array in ARRAYS
@@ -42,6 +42,7 @@ def read_arrays(folder: Path) -> ImageSet:
         classes=meta.get("classes") or _numbered(train_labels),
         flip=meta.get("flip", True),
         source=meta.get("source") or "arrays",
+        decoding=meta.get("decoding", {}),
     )
 
 
@@ -87,7 +88,7 @@ def read_cifar_pickles(folder: Path) -> ImageSet:
         if rows is None or rows.ndim != 2 or rows.shape[1] != 3072:
             raise _torn(path, "must hold `data`, uint8 [N, 3072]")
         if not isinstance(labels, list) or len(labels) != len(rows) or not set(labels) <= set(range(256)):
-            raise _torn(path, f"must hold `{labels_key.decode()}`, a whole number for each picture")
+            raise _torn(path, f"must hold `{labels_key.decode()}`, one whole number per image")
         return rows, np.array(labels, dtype=np.uint8)
 
     classes = _restricted_pickle(meta).get(classes_key)
@@ -114,7 +115,7 @@ def read_cifar_binary(folder: Path) -> ImageSet:
     def entry(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         values = np.frombuffer(_bytes(path), dtype=np.uint8)
         if len(values) == 0 or len(values) % (label_bytes + 3072):
-            raise _torn(path, f"must hold {label_bytes + 3072} bytes a picture, but has {len(values)}")
+            raise _torn(path, f"must hold {label_bytes + 3072} bytes per image, but has {len(values)}")
         rows = values.reshape(-1, label_bytes + 3072)
         return rows[:, label_bytes:], rows[:, label_bytes - 1]
 
@@ -138,17 +139,17 @@ def _cifar(
 
 
 def _idx_pair(folder: Path, part: str) -> tuple[Images, Labels]:
-    """Pictures [N, H, W, 1] and labels [N] of `train` or `t10k`."""
+    """Images [N, H, W, 1] and labels [N] of `train` or `t10k`."""
     images = _idx(_idx_file(folder, f"{part}-images", "idx3-ubyte"), 3)
     path = _idx_file(folder, f"{part}-labels", "idx1-ubyte")
     labels = _idx(path, 1)
     if len(images) != len(labels):
-        raise _torn(path, f"must hold a label for each of {len(images)} pictures, but has {len(labels)}")
+        raise _torn(path, f"must hold one label for each of {len(images)} images, but has {len(labels)}")
     return images[..., np.newaxis], labels.astype(np.int64)
 
 
 def _idx_file(folder: Path, stem: str, kind: str) -> Path:
-    """As it came, or unpacked; Kaggle's have a dot in the middle."""
+    """The file, gzipped or not. Kaggle's names have a dot in the middle."""
     names = [f"{stem}{dot}{kind}{end}" for end in ("", ".gz") for dot in "-."]
     return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
 
@@ -175,7 +176,7 @@ def _bytes(path: Path) -> bytes:
 
 
 class _PickledArray:
-    """Stands in for numpy's array while a pickle is read, which so reaches nothing of numpy."""
+    """Stands in for numpy's array while a pickle is read, so that the pickle reaches nothing of numpy."""
 
     values: NDArray[np.uint8] | None = None
 
@@ -197,7 +198,7 @@ class _PickledType:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the four names that CIFAR's files use, and runs nothing of what they stand for."""
+    """Accepts the four names that CIFAR's files use, and runs nothing of what they stand for."""
 
     def find_class(self, module: str, name: str) -> Any:
         if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
@@ -237,7 +238,7 @@ def _whole(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _numbered(labels: NDArray[Any]) -> list[str]:
-    """A class for each number up to the largest label; of 1,000 classes at most, whatever the array holds."""
+    """One class for each number up to the largest label, but at most 1,000, whatever the array holds."""
     largest = int(labels.max()) if np.issubdtype(labels.dtype, np.integer) and labels.size else 0
     return [str(number) for number in range(min(max(largest, 0), 999) + 1)]
 

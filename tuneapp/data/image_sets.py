@@ -1,7 +1,8 @@
 """An image set in memory, and on disk as uint8 arrays that all processes of a machine share.
 
     <data dir>/<name>/{train,test}_images.npy  uint8 [N, H, W, C]    {train,test}_labels.npy  int64 [N]
-                      meta.json                classes, source, flip, sha256 of each array's file
+                      meta.json                classes, source, flip, sha256 of each array's file;
+                                               decoding: how files became uint8, where that was a choice
 
 A set is there when its meta.json is: that is moved in last and taken away first.
 """
@@ -13,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,12 @@ Labels = NDArray[np.int64]  # [N], 0 to K - 1
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 META = "meta.json"
-SIZES = range(8, 225)  # pixels a side that the models take
+SIZES = range(8, 225)  # pixels per side that the models take
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures and their labels. The test set is read once, for the incumbent."""
+    """Images and their labels. The test set is read once, for the incumbent."""
 
     name: str
     train_images: Images
@@ -41,10 +42,11 @@ class ImageSet:
     test_images: Images
     test_labels: Labels
     classes: list[str]
-    flip: bool = True  # a picture's mirror image is of the same class
+    flip: bool = True  # an image's mirror image is of the same class
     source: str = ""
     folder: Path | None = None  # where its files lie
     sha256: Mapping[str, str] | None = None  # of each array's file, where recorded
+    decoding: Mapping[str, float] = field(default_factory=dict)  # ground, low, high: see decode.Decoding
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -79,7 +81,7 @@ def exists(folder: Path) -> bool:
 
 
 def read(folder: Path, *, flip: bool = True, downloaded: bool = False) -> ImageSet:
-    """The set in a folder, its pictures memory-mapped; flip holds where meta.json doesn't say.
+    """The set in a folder, its images memory-mapped; flip holds where meta.json doesn't say.
 
     Raises TuneappError, naming the file and the remedy, where a file is missing, torn or not as laid down.
     """
@@ -95,9 +97,10 @@ def read(folder: Path, *, flip: bool = True, downloaded: bool = False) -> ImageS
         source=meta.get("source", ""),
         folder=folder,
         sha256=meta.get("sha256"),
+        decoding=meta.get("decoding", {}),
     )
-    if found := problem(images):
-        raise _broken(folder / f"{found[0]}.npy", found[1], remedy)
+    if fault := problem(images):
+        raise _broken(folder / f"{fault[0]}.npy", fault[1], remedy)
     return images
 
 
@@ -118,15 +121,17 @@ def read_meta(folder: Path, remedy: str) -> dict[str, Any]:
         or not all(isinstance(digest, str) for digest in sha256.values())
     ):
         raise _broken(path, f"must hold the sha256 of {', '.join(ARRAYS)}, or nothing of it", remedy)
-    kinds = {"flip": bool, "source": str}
+    kinds = {"flip": bool, "source": str, "decoding": dict}
     for key, kind in kinds.items():
         if not isinstance(meta.get(key, kind()), kind):
             raise _broken(path, f"must hold a {kind.__name__} as `{key}`, but has {meta[key]!r:.40}", remedy)
+    if not all(isinstance(value, int | float) for value in meta.get("decoding", {}).values()):
+        raise _broken(path, f"must hold numbers in `decoding`, but has {meta['decoding']!r:.40}", remedy)
     return meta
 
 
 def read_array(path: Path, remedy: str) -> NDArray[Any]:
-    """Pictures memory-mapped, labels in memory. Never unpickles."""
+    """Images memory-mapped, labels in memory. Never unpickles."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     # Its header is read by Python's own tokenizer and parser, which raise many things at garbage.
@@ -139,24 +144,24 @@ def read_array(path: Path, remedy: str) -> NDArray[Any]:
 def problem(images: ImageSet) -> tuple[str, str] | None:
     """The first array that is not as laid down, and what must hold of it."""
     for part in ("train", "test"):
-        pictures, labels = images.arrays[f"{part}_images"], images.arrays[f"{part}_labels"]
-        shape = list(pictures.shape)
+        pixels, labels = images.arrays[f"{part}_images"], images.arrays[f"{part}_labels"]
+        shape = list(pixels.shape)
         array = f"{part}_images"
-        if pictures.dtype != np.uint8 or pictures.ndim != 4 or not pictures.flags.c_contiguous:
-            return array, f"must be uint8 [N, H, W, C] in C order, but is {pictures.dtype} {shape}"
-        height, width, channels = pictures.shape[1:]
-        if channels not in (1, 3) or height not in SIZES or width not in SIZES or len(pictures) == 0:
-            limits = f"{SIZES[0]} to {SIZES[-1]} pixels a side and 1 or 3 channels"
-            return array, f"must hold pictures of {limits}, but is {shape}"
-        if pictures.shape[1:] != images.train_images.shape[1:]:
-            return array, f"must hold pictures like the training set's, but is {shape}"
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or not pixels.flags.c_contiguous:
+            return array, f"must be uint8 [N, H, W, C] in C order, but is {pixels.dtype} {shape}"
+        height, width, channels = pixels.shape[1:]
+        if channels not in (1, 3) or height not in SIZES or width not in SIZES or len(pixels) == 0:
+            limits = f"{SIZES[0]} to {SIZES[-1]} pixels per side and 1 or 3 channels"
+            return array, f"must hold images of {limits}, but is {shape}"
+        if pixels.shape[1:] != images.train_images.shape[1:]:
+            return array, f"must hold images like the training set's, but is {shape}"
         array = f"{part}_labels"
-        if labels.dtype != np.int64 or labels.shape != (len(pictures),):
-            found = f"{labels.dtype} {list(labels.shape)}"
-            return array, f"must be int64 [{len(pictures)}], one a picture, but is {found}"
+        if labels.dtype != np.int64 or labels.shape != (len(pixels),):
+            actual = f"{labels.dtype} {list(labels.shape)}"
+            return array, f"must be int64 [{len(pixels)}], one per image, but is {actual}"
         if labels.min() < 0 or labels.max() >= len(images.classes):
-            classes, found = f"0 to {len(images.classes) - 1}", f"{labels.min()} to {labels.max()}"
-            return array, f"must lie in {classes}, a number for each class, but goes from {found}"
+            classes, actual = f"0 to {len(images.classes) - 1}", f"{labels.min()} to {labels.max()}"
+            return array, f"must lie in {classes}, a number for each class, but goes from {actual}"
     return None
 
 
@@ -199,6 +204,7 @@ def write(images: ImageSet, folder: Path, scratch: Path) -> ImageSet:
             "classes": images.classes,
             "source": images.source,
             "flip": images.flip,
+            **({"decoding": dict(images.decoding)} if images.decoding else {}),
             "sha256": {array: file_sha256(scratch / f"{array}.npy") for array in ARRAYS},
         }
         (scratch / META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
@@ -222,7 +228,7 @@ def measured_sha256(images: ImageSet) -> dict[str, str]:
 
 
 def file_sha256(path: Path) -> str:
-    """Read once a process while the file stays as it is: 0.4 s for CIFAR-10."""
+    """Read once per process while the file stays as it is: 0.4 s for CIFAR-10."""
     status = path.stat()
     return _file_sha256(path, status.st_ino, status.st_size, status.st_mtime_ns)
 

@@ -1,4 +1,4 @@
-"""Shares of a labelled set that keep its classes: every draw from a seed, sizes exact."""
+"""Shares of a labelled set that keep its classes. Sizes are exact, and each draw depends on a seed alone."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def stratified_subset(labels: NDArray[np.integer], examples: int, seed: int) -> 
     if not len(counts) <= examples <= len(labels) or examples < 1:
         raise UsageError(
             f"A subset must hold {len(counts)} examples or more, one of each class, and at most all "
-            f"{len(labels)}. It was to have {examples}."
+            f"{len(labels)}, but {examples} were asked for."
         )
     return _draw(labels, _quotas(counts, examples, counts), seed)
 
@@ -62,7 +62,7 @@ def _quotas(counts: Indices, total: int, most: Indices) -> Indices:
 
 
 def _draw(labels: NDArray[np.integer], quotas: Indices, seed: int) -> Indices:
-    """So many of each class, classes in ascending order."""
+    """Draw `quotas[k]` examples of the k-th class, classes in ascending order."""
     rng = np.random.default_rng(seed)
     drawn = [
         rng.choice(np.flatnonzero(labels == kind), size=quota, replace=False)

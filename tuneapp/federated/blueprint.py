@@ -1,4 +1,4 @@
-"""A model as a federation sees it: one flat array of weights, and what lies where in it."""
+"""A model as a federation sees it: one flat array of weights, and the place of each tensor in it."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuneapp.federated.strategies import State
+from tuneapp.federated.strategies import Weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +53,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What it takes to build the model, in any process. Whole-number counters are no part of the state."""
+    """What builds the model in any process. Whole-number counters are no part of its weights."""
 
     model: str
     classes: int
@@ -63,7 +63,7 @@ class Blueprint:
     entries: tuple[Entry, ...]
     dense: tuple[Dense, ...] | None  # the layers, where the model is Linear, ReLU, Linear … and nothing else;
     # each lies in the state as one matrix, [inputs + 1, outputs]: its last row is the biases
-    draws: bool  # it has dropout layers
+    has_dropout: bool
     buffers: bool  # it has running statistics
 
     @property
@@ -80,7 +80,7 @@ class Blueprint:
 
 def draw_up(
     model: str, *, classes: int, channels: int, size: int, hyperparameters: dict[str, Any], seed: int
-) -> tuple[Blueprint, State]:
+) -> tuple[Blueprint, Weights]:
     """The model's blueprint and its first weights, float32 [P], drawn from `seed`."""
     import torch
     from torch import nn
@@ -107,7 +107,7 @@ def draw_up(
         hyperparameters,
         tuple(entries),
         dense=tuple(Dense(e.start, *e.shape[::-1]) for e in entries if e.inputs_first) or None,
-        draws=any(isinstance(leaf, nn.Dropout | nn.Dropout2d | nn.AlphaDropout) for leaf in leaves),
+        has_dropout=any(isinstance(leaf, nn.Dropout | nn.Dropout2d | nn.AlphaDropout) for leaf in leaves),
         buffers=bool(list(module.named_buffers())),
     )
     state = np.empty(blueprint.num_weights, np.float32)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuneapp.federated.blueprint import Blueprint
-from tuneapp.federated.draws import Purpose, generator
 from tuneapp.federated.partitions import Indices
+from tuneapp.federated.rng import Purpose, generator
 
 if TYPE_CHECKING:
-    from tuneapp.federated.config import FedConfig  # imports torch, which client actors may do without
+    from tuneapp.federated.fed_config import FedConfig  # imports torch, which client actors may do without
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Federation:
     momentum: float
     proximal_mu: float
     by_examples: bool  # clients' updates count by their examples
-    engine: str  # one of ENGINES
+    client_sgd: str  # one of CLIENT_SGD
     device: str = "cpu"
     dtype: str = "float32"  # float64 for tests
 
     def planned_steps(self, client: int) -> int:
-        """A client's steps in a round, when nothing keeps it."""
+        """A client's steps in a round, unless it is a straggler."""
         batches_per_epoch = -(-len(self.shares[client]) // self.batch_size)
         return self.local_epochs * batches_per_epoch if self.local_epochs else self.local_steps
 
     def weight(self, client: int) -> float:
-        """Of the largest client 1, and so of all where they are equal."""
+        """Its share of the largest client's examples; 1 where all clients count alike."""
         return len(self.shares[client]) / self.most_examples if self.by_examples else 1.0
 
     @cached_property
@@ -53,14 +53,14 @@ class Orders:
     round: int  # from 0
     lr: float
     clients: tuple[int, ...]  # those that will answer, ascending
-    steps: tuple[int, ...]  # each one's
+    steps: tuple[int, ...]  # of each of these clients
 
 
 def draw_orders(config: "FedConfig", federation: Federation, round_number: int) -> Orders:
     """The round's cohort, less those that drop out; stragglers do 1 to all but one of their steps.
 
-    All by (seed, round, client), so that it doesn't matter who asks, or in which order. Where all would
-    drop out, the last to do so stays.
+    All draws depend on (seed, round, client) alone, so that it doesn't matter which process asks, or in which
+    order. Where all clients would drop out, the one with the largest draw stays.
     """
     seed = federation.seed
     size = max(1, round(config.fraction * config.clients))

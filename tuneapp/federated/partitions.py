@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tuneapp.errors import UsageError, lookup
-from tuneapp.federated.draws import Purpose, generator
+from tuneapp.federated.rng import Purpose, generator
 
 Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
@@ -19,7 +19,7 @@ class Skew:
     """How unequal the clients are. Raises UsageError out of range."""
 
     alpha: float = 0.5  # of dirichlet and quantity: near 0 extreme, large equal
-    shards: int = 2  # a client, of shards: at most so many classes each, or a few more where classes meet
+    shards: int = 2  # per client, of shards: each client has about so many classes
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < np.inf:
@@ -27,7 +27,7 @@ class Skew:
                 f"`alpha` must be above 0, but got {self.alpha:g}; 0.1 is extreme, 100 is equal."
             )
         if self.shards < 1:
-            raise UsageError(f"`shards` must be at least 1 a client, but got {self.shards}.")
+            raise UsageError(f"`shards` must be at least 1 per client, but got {self.shards}.")
 
 
 def partition(
@@ -56,7 +56,7 @@ def check_sizes(num_examples: int, clients: int, kind: str, skew: Skew) -> None:
     if kind == "shards" and clients * skew.shards > num_examples:
         raise UsageError(
             f"Every shard needs an example, but there are {clients * skew.shards} shards and {num_examples} "
-            "training examples; take fewer `shards` a client."
+            "training examples; take fewer `shards` per client."
         )
 
 
@@ -73,7 +73,7 @@ def iid(labels: Labels, clients: int, draw: Generator, skew: Skew) -> list[Indic
 def dirichlet(labels: Labels, clients: int, draw: Generator, skew: Skew) -> list[Indices]:
     """Equal sizes; each client's classes are mixed by a draw from Dirichlet(alpha) (Hsu et al., 2019).
 
-    alpha -> 0 gives one class a client, alpha -> inf equal mixes. A class that runs out is left out of the
+    alpha -> 0 gives one class per client, alpha -> inf equal mixes. A class that runs out is left out of the
     later clients' mixes, so that every example is dealt.
     """
     num_classes = int(labels.max()) + 1
@@ -96,7 +96,7 @@ def dirichlet(labels: Labels, clients: int, draw: Generator, skew: Skew) -> list
 
 
 def shards(labels: Labels, clients: int, draw: Generator, skew: Skew) -> list[Indices]:
-    """Sorted by class, cut into `skew.shards` pieces a client, dealt at random (McMahan et al., 2017)."""
+    """Sorted by class, cut into `skew.shards` pieces per client, dealt at random (McMahan et al., 2017)."""
     count = clients * skew.shards
     by_class = draw.permutation(len(labels))
     by_class = by_class[np.argsort(labels[by_class], kind="stable")]

@@ -1,10 +1,10 @@
 """The sum over clients, in an order that no number of workers can change.
 
-The positions 0 … n-1 of a round's clients are halved again and again: a binary tree. A sum is the sum of its
-two halves' sums, so its bits depend on n alone. A worker that trains a block of neighbours returns the sums
-of the largest whole subtrees in its block: one if workers are 1, 2, 4, 8 … and share evenly, else about
-2 log2(n), never one a client. Whole numbers would be associative and need no tree, but they cost a conversion
-a client, and diverging weights overflow them.
+The positions 0 … n-1 of a round's clients are halved again and again, to a binary tree. A node's sum is the
+sum of its two halves' sums, so its bits depend on n alone. A worker that trains a block of neighbours returns
+the sums of the largest whole subtrees in its block: one if workers are 1, 2, 4, 8 … and share evenly, else
+about 2 log2(n), never one per client. Whole numbers would be associative and need no tree, but they cost one
+conversion per client, and diverging weights overflow them.
 """
 
 from collections.abc import Callable

@@ -15,24 +15,24 @@ from safetensors.numpy import save_file
 from tuneapp import models
 from tuneapp.data import ImageSet, stratified_split
 from tuneapp.errors import TuneappError, UsageError, at_least
-from tuneapp.federated import checkpoints
+from tuneapp.federated import server_checkpoint
 from tuneapp.federated.blueprint import Blueprint, draw_up
-from tuneapp.federated.checkpoints import Checkpoint
+from tuneapp.federated.client_sgd import CLIENT_SGD, choose
 from tuneapp.federated.clients import Federation, draw_orders
-from tuneapp.federated.config import FedConfig, split_config
-from tuneapp.federated.engines import ENGINES, choose
 from tuneapp.federated.evaluation import evaluate_clients, evaluate_rows
+from tuneapp.federated.fed_config import FedConfig, split_config
 from tuneapp.federated.partitions import Indices, check_sizes, partition
 from tuneapp.federated.pools import ClientPool, LocalPool
-from tuneapp.federated.strategies import STRATEGIES, State
+from tuneapp.federated.server_checkpoint import Checkpoint
+from tuneapp.federated.strategies import STRATEGIES, Weights
 from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
 from tuneapp.training.exported import CONFIG_FILE, WEIGHTS_FILE
 
 ROUNDS = 32  # where neither the config nor the study names a number
-VAL_EXAMPLES = 1000  # evaluating all 10,000 test pictures each round would cost more than training 8 clients
+VAL_EXAMPLES = 1000  # evaluating all 10,000 test images each round would cost more than training 8 clients
 MOST_VAL_SHARE = 0.1  # of the training set
-ALONE = {"clients": 1, "partition": "shared"}  # where weights are only looked at: nothing is dealt
+ALONE = {"clients": 1, "partition": "shared"}  # to read weights, for which no examples are dealt
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Setup:
 
     settings: FedConfig
     federation: Federation
-    state: State  # the first weights
+    state: Weights  # the first weights
     val_rows: Indices
 
 
@@ -52,13 +52,13 @@ def set_up(
     *,
     val_examples: int = VAL_EXAMPLES,
     split_seed: int = 0,
-    engine: str | None = None,
+    client_sgd: str | None = None,
     dtype: str = "float32",
 ) -> Setup:
     """Deal the examples and draw the first weights. Raises UsageError for a bad config.
 
-    `val_examples` of the training set, a tenth of it at most, are held out. They and the partition are drawn
-    by `split_seed`, so that all trials of a study face the same clients; all else by `context.seed`.
+    `val_examples` of the training set are held out, at most a tenth of it. `split_seed` decides them and the
+    partition, so that all trials of a study face the same clients; `context.seed` decides all else.
     """
     settings, hyperparameters = split_config(config)
     labels = images.train_labels
@@ -77,7 +77,7 @@ def set_up(
         momentum=settings.momentum,
         proximal_mu=settings.proximal_mu,
         by_examples=settings.weighting == "examples",
-        engine=engine or choose(blueprint, context.device),
+        client_sgd=client_sgd or choose(blueprint, context.device),
         device=context.device,
         dtype=dtype,
     )
@@ -106,28 +106,34 @@ def rounds(
     eval_every: int = 1,
     per_client: bool = False,
     split_seed: int = 0,
-    engine: str | None = None,
+    client_sgd: str | None = None,
     dtype: str = "float32",
 ) -> Iterator[Metrics]:
     """Yields after each round train_loss (summed over a client's local steps, averaged over clients),
     val_loss, val_accuracy (a share of 1), client_updates_per_second (of training), clients_answered,
     actor_restarts and seconds; with `per_client` also client_accuracy_mean and client_accuracy_worst_tenth.
 
-    What is evaluated is so every `eval_every` rounds and after the last; rounds between repeat the last
-    values. Runs config["rounds"] rounds, `context.max_iterations` at most. The numbers are the same, bit for
-    bit, with any pool, and when going on from `context.checkpoint`. Raises UsageError for a bad config,
-    TuneappError for a checkpoint of another federation, Diverged where a loss is not finite.
+    Evaluation runs every `eval_every` rounds and after the last one. Rounds in between repeat the most recent
+    evaluation. There are config["rounds"] rounds, and at most `context.max_iterations`. The numbers are the
+    same, bit for bit, with any pool, and after going on from `context.checkpoint`. Raises UsageError for a
+    bad config, TuneappError for a checkpoint of another federation, Diverged where a loss is not finite.
     """
     at_least("eval_every", eval_every, 1)
     setup = set_up(
-        config, context, images, val_examples=val_examples, split_seed=split_seed, engine=engine, dtype=dtype
+        config,
+        context,
+        images,
+        val_examples=val_examples,
+        split_seed=split_seed,
+        client_sgd=client_sgd,
+        dtype=dtype,
     )
     settings, federation = setup.settings, setup.federation
     last = context.iterations(settings.rounds, ROUNDS)
     fingerprint = _fingerprint(settings, federation, images, val_examples, eval_every, per_client, split_seed)
     now = Checkpoint(0, setup.state, {}, {}, fingerprint)
     if context.checkpoint is not None:
-        now = checkpoints.read(context.checkpoint)
+        now = server_checkpoint.read(context.checkpoint)
         if now.fingerprint != fingerprint:
             raise TuneappError(
                 "A federation must go on from its own checkpoint, but this one was written with another "
@@ -135,7 +141,7 @@ def rounds(
             )
     pool = pool or LocalPool()
     pool.host(federation, images.train_images, images.train_labels)
-    evaluator = ENGINES[federation.engine](federation, images.train_images, images.train_labels)
+    evaluator = CLIENT_SGD[federation.client_sgd](federation, images.train_images, images.train_labels)
     strategy = STRATEGIES[settings.strategy]
     for number in range(now.rounds, last):
         began = time.perf_counter()
@@ -164,7 +170,7 @@ def rounds(
                 )
         now = Checkpoint(number + 1, state, memory, evaluated, fingerprint)
         if context.folder is not None:
-            checkpoints.write(context.folder, now)
+            server_checkpoint.write(context.folder, now)
         yield {
             "train_loss": train_loss,
             **evaluated,
@@ -178,11 +184,11 @@ def rounds(
 def evaluate(config: Config, context: Context, images: ImageSet) -> Metrics:
     """test_loss and test_accuracy of the weights in `context.checkpoint`: for the incumbent, once."""
     assert context.checkpoint is not None
-    state = checkpoints.read(context.checkpoint).state
+    state = server_checkpoint.read(context.checkpoint).state
     federation = set_up(dict(config) | ALONE, context, images).federation
-    engine = ENGINES[federation.engine](federation, images.test_images, images.test_labels)
+    computation = CLIENT_SGD[federation.client_sgd](federation, images.test_images, images.test_labels)
     rows = np.arange(len(images.test_labels))
-    loss, accuracy = evaluate_rows(engine, state, images.test_images, images.test_labels, rows)
+    loss, accuracy = evaluate_rows(computation, state, images.test_images, images.test_labels, rows)
     return {"test_loss": loss, "test_accuracy": accuracy}
 
 
@@ -190,7 +196,7 @@ def export(config: Config, context: Context, images: ImageSet, folder: Path) -> 
     """Write the weights in `context.checkpoint` and what it takes to use them, as training.export does."""
     assert context.checkpoint is not None
     blueprint = set_up(dict(config) | ALONE, context, images).federation.blueprint
-    state = checkpoints.read(context.checkpoint).state
+    state = server_checkpoint.read(context.checkpoint).state
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_tensors(blueprint, state), folder / WEIGHTS_FILE)
     _, _, channels = images.shape
@@ -199,25 +205,26 @@ def export(config: Config, context: Context, images: ImageSet, folder: Path) -> 
         "classes": list(images.classes),
         "channels": channels,
         "size": blueprint.size,
-        "mean": [0.0] * channels,  # pictures are divided by 255, no more
+        "mean": [0.0] * channels,  # images are divided by 255, no more
         "std": [1.0] * channels,
         "model": blueprint.model,
         "hyperparameters": blueprint.hyperparameters,
+        **({"decoding": dict(images.decoding)} if images.decoding else {}),
     }
     text = yaml.safe_dump({"config": dict(config), "model": meta}, sort_keys=False)
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
-def picture_clients(
+def plot_clients(
     config: Config, images: ImageSet, path: Path, *, val_examples: int = VAL_EXAMPLES, split_seed: int = 0
 ) -> None:
-    """Who has how many examples of which class; nothing is drawn where everyone has all."""
+    """Plot how many examples of each class each client has. Nothing is drawn where every client has all."""
     setup = set_up(config, Context(), images, val_examples=val_examples, split_seed=split_seed)
     if setup.settings.partition == "shared":
         return
-    from tuneapp.federated import pictures  # matplotlib takes a second
+    from tuneapp.federated import plots  # matplotlib takes a second
 
-    pictures.clients_and_classes(setup.federation.shares, images.train_labels, images.classes, path)
+    plots.clients_and_classes(setup.federation.shares, images.train_labels, images.classes, path)
 
 
 def _held_out(num_examples: int, val_examples: int) -> float:
@@ -227,15 +234,15 @@ def _held_out(num_examples: int, val_examples: int) -> float:
 
 
 def _shape(images: ImageSet) -> dict[str, int]:
-    """What the data say of the model."""
+    """The arguments of a model that the data decide."""
     height, width, channels = images.shape
     if height != width:
-        raise UsageError(f"Pictures must be square, but those of {images.name} are {width}x{height} pixels.")
+        raise UsageError(f"Images must be square, but those of {images.name} are {width}x{height} pixels.")
     return {"classes": len(images.classes), "channels": channels, "size": height}
 
 
-def _tensors(blueprint: Blueprint, state: State) -> dict[str, Any]:
-    """The model's state dict; whole-number counters, which no engine keeps, are zero."""
+def _tensors(blueprint: Blueprint, state: Weights) -> dict[str, Any]:
+    """The model's state dict; whole-number counters, which no client trains, are zero."""
     tensors = {entry.name: np.ascontiguousarray(entry.of(state)) for entry in blueprint.entries}
     for name, tensor in blueprint.build().state_dict().items():
         if name not in tensors:
@@ -247,7 +254,13 @@ def _fingerprint(settings: FedConfig, federation: Federation, images: ImageSet, 
     blueprint = federation.blueprint
     what = [
         asdict(settings) | {"rounds": None},  # more rounds go on from the same numbers
-        [blueprint.model, blueprint.hyperparameters, federation.engine, federation.device, federation.dtype],
+        [
+            blueprint.model,
+            blueprint.hyperparameters,
+            federation.client_sgd,
+            federation.device,
+            federation.dtype,
+        ],
         [federation.seed, images.checksum, images.name, *evaluation],
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]

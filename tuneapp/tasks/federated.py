@@ -73,7 +73,7 @@ def _built(
 
     def conclude(config: Config, context: Context, folder: Path) -> Metrics:
         federated.export(config, context, images, folder)
-        federated.picture_clients(config, images, folder / "clients.png", val_examples=val, split_seed=seed)
+        federated.plot_clients(config, images, folder / "clients.png", val_examples=val, split_seed=seed)
         return federated.evaluate(config, context, images)
 
     def check(config: Config) -> None:

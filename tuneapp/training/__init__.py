@@ -1,8 +1,8 @@
-"""One trial's training: yields metrics each epoch, from a checkpoint to a checkpoint."""
+"""The training of one trial, which yields metrics after each epoch and goes on from checkpoints."""
 
-from tuneapp.training.config import TrainConfig, split_config
 from tuneapp.training.exported import export, load_exported, predict
 from tuneapp.training.loop import evaluate, resolve_precision, train
+from tuneapp.training.train_config import TrainConfig, split_config
 
 __all__ = [
     "TrainConfig",

@@ -11,17 +11,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tuneapp import models
-from tuneapp.data.pictures import read_picture
+from tuneapp.data.decode import Decoding, read_image
 from tuneapp.errors import UsageError
 from tuneapp.settings import Config
-from tuneapp.training import checkpoints
+from tuneapp.training import train_checkpoint
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.yaml"
 
 
 def export(config: Config, checkpoint: Path, folder: Path) -> None:
     """Write a checkpoint's weights and what it takes to use them; `config` is kept beside it to be read."""
-    state = checkpoints.read(checkpoint)
+    state = train_checkpoint.read(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     # Safetensors knows no memory format: channels_last weights are written as plain [O, I, H, W].
     save_file({name: tensor.contiguous() for name, tensor in state.model.items()}, folder / WEIGHTS_FILE)
@@ -56,16 +56,17 @@ def load_exported(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 def predict(
     folder: Path, paths: Iterable[Path], top: int = 3
 ) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
-    """(path, [(class, probability), ...]) of each picture, the `top` likeliest classes, the likeliest first.
+    """(path, [(class, probability), ...]) of each image, the `top` likeliest classes, the likeliest first.
 
-    Pictures of any size are squeezed to the model's size and channels, as `tuneapp data import` does it.
-    Raises UsageError for what is no picture.
+    Images of any size are squeezed to the model's size and channels, and transparent or deep ones read as
+    those of the training set were. Raises UsageError for what is no image.
     """
     model, meta = load_exported(folder)
     mean, std = (torch.tensor(meta[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
+    decoding = Decoding.of(meta.get("decoding", {}))
     for path in paths:
-        picture = torch.from_numpy(read_picture(path, meta["size"], meta["channels"]))
-        x = (picture.permute(2, 0, 1)[None] / 255 - mean) / std
+        image = torch.from_numpy(read_image(path, meta["size"], meta["channels"], decoding))
+        x = (image.permute(2, 0, 1)[None] / 255 - mean) / std
         with torch.inference_mode():
             shares = model(x)[0].softmax(0)
         best = shares.topk(min(top, len(shares)))

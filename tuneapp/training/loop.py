@@ -20,13 +20,13 @@ from tuneapp.data.splits import Indices
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
-from tuneapp.training import checkpoints
-from tuneapp.training.checkpoints import Checkpoint
-from tuneapp.training.config import AUGMENTATIONS, TrainConfig, split_config
+from tuneapp.training import train_checkpoint
 from tuneapp.training.optimizers import OPTIMIZERS, Optimizer
 from tuneapp.training.schedules import learning_rate
+from tuneapp.training.train_checkpoint import Checkpoint
+from tuneapp.training.train_config import AUGMENTATIONS, TrainConfig, split_config
 
-EPOCHS = 30  # where neither the config nor the study names a number
+EPOCHS = 30  # the fallback where neither the config nor the study names a number
 STEPS_BETWEEN_CHECKS = 20  # of the loss: reading it makes a GPU wait
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -41,7 +41,7 @@ def train(
     split_seed: int = 0,
     precision: str = "auto",
 ) -> Iterator[Metrics]:
-    """Yields after each epoch train_loss, train_accuracy (of the augmented pictures, as they were learned
+    """Yields after each epoch train_loss, train_accuracy (of the augmented images, as they were learned
     from), val_loss, val_accuracy, lr (of the last step), seconds, examples_per_second (of training).
 
     Losses are cross-entropies without label smoothing, accuracies shares of 1. `examples` are drawn by class
@@ -65,7 +65,7 @@ def train(
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
     )
-    fingerprint = checkpoints.fingerprint(
+    fingerprint = train_checkpoint.fingerprint(
         settings=asdict(settings),
         meta=meta,
         checksum=images.checksum,
@@ -76,7 +76,7 @@ def train(
     )
     start = 0
     if context.checkpoint is not None:
-        start = _go_on(checkpoints.read(context.checkpoint), fingerprint, model, optimizer)
+        start = _go_on(train_checkpoint.read(context.checkpoint), fingerprint, model, optimizer)
 
     flip, crop = AUGMENTATIONS[settings.augment]
     train_batches = Batches(
@@ -105,7 +105,7 @@ def train(
             raise Diverged(f"val_loss is {val_loss} after epoch {epoch + 1}")
         if context.folder is not None:
             state = Checkpoint(epoch + 1, fingerprint, meta, model.state_dict(), optimizer.state())
-            checkpoints.write(context.folder, state)
+            train_checkpoint.write(context.folder, state)
         yield {
             "train_loss": train_loss,
             "train_accuracy": train_accuracy,
@@ -123,7 +123,7 @@ def evaluate(context: Context, images: ImageSet, *, precision: str = "auto") -> 
     torch.set_num_threads(context.threads)
     device = torch.device(context.device)
     dtype = resolve_precision(precision, device)
-    state = checkpoints.read(context.checkpoint)
+    state = train_checkpoint.read(context.checkpoint)
     model = _build(state.meta, device)
     model.load_state_dict(state.model)
     batches = _in_order(images.test_images, images.test_labels, None, state.meta, device, dtype)
@@ -143,11 +143,10 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def _meta(images: ImageSet, rows: Indices, model: str, hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """What it takes to build the model and to feed it, as plain values. mean and std are of the pictures it
-    learns from."""
+    """Plain values, enough to build the model and to feed it. mean and std are of the training images."""
     height, width, channels = images.shape
     if height != width:
-        raise UsageError(f"Pictures must be square, but those of {images.name} are {width}x{height} pixels.")
+        raise UsageError(f"Images must be square, but those of {images.name} are {width}x{height} pixels.")
     mean, std = channel_statistics(images.train_images, rows)
     return {
         "dataset": images.name,
@@ -158,6 +157,7 @@ def _meta(images: ImageSet, rows: Indices, model: str, hyperparameters: dict[str
         "std": std,
         "model": model,
         "hyperparameters": hyperparameters,
+        **({"decoding": dict(images.decoding)} if images.decoding else {}),
     }
 
 
@@ -173,7 +173,7 @@ def _build(meta: dict[str, Any], device: torch.device) -> nn.Module:
 
 
 def _go_on(state: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Optimizer) -> int:
-    """Put a checkpoint's tensors in place; the number of epochs they have seen."""
+    """Put a checkpoint's tensors in place; returns the number of epochs they have been trained."""
     if state.fingerprint != fingerprint:
         raise TuneappError(
             "A trial must go on from its own checkpoint, but this one was written with another config, seed, "
@@ -199,18 +199,18 @@ def _split(
 
 
 def _in_order(
-    pictures: Images,
+    images: Images,
     labels: Labels,
     rows: Indices | None,
     meta: dict[str, Any],
     device: torch.device,
     dtype: torch.dtype,
 ) -> Batches:
-    """To measure on. A CPU is fastest on what fits its cache: at 32 pixels batches of 128 examples, where
-    1,000 take 1.3-2.7 times as long an example; a GPU wants many."""
+    """Batches to measure on. A CPU is fastest on what fits its cache: at 32 pixels 128 examples, where
+    batches of 1,000 take 1.3-2.7 times as long per example. A GPU needs large batches."""
     pixels = 2**17 if device.type == "cpu" else 2**23
     return Batches(
-        pictures,
+        images,
         labels,
         index=rows,
         batch_size=min(1000, max(32, pixels // meta["size"] ** 2)),

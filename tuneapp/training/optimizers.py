@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam as adam_step
 from torch.optim.sgd import sgd as sgd_step
 
-State = dict[str, list[Tensor]]
+OptimizerState = dict[str, list[Tensor]]
 
 
 class Optimizer(Protocol):
@@ -19,8 +19,8 @@ class Optimizer(Protocol):
 
     def step(self, lr: float) -> None: ...
 
-    def state(self) -> State:
-        """Its own tensors, not copies: written to a checkpoint, and by `copy_` read from one."""
+    def state(self) -> OptimizerState:
+        """The optimiser's own tensors, not copies. A checkpoint stores them; `copy_` fills them from one."""
         ...
 
 
@@ -35,7 +35,7 @@ class _Group:
         return [torch.zeros_like(weight, memory_format=torch.preserve_format) for weight in self.weights]
 
     def gradients(self) -> list[Tensor]:
-        """Taken off the weights: the next backward pass hands its own over instead of adding to these."""
+        """Taken off the weights, so that the next backward pass sets new ones instead of adding to these."""
         gradients = []
         for weight in self.weights:
             assert weight.grad is not None
@@ -77,13 +77,13 @@ class SGD:
                 maximize=False,
             )
 
-    def state(self) -> State:
+    def state(self) -> OptimizerState:
         return {"velocity": [tensor for group in self.velocity for tensor in group]}
 
 
 class Adam:
     """Adam (Kingma and Ba, 2015): decay is part of the gradient. AdamW (Loshchilov and Hutter, 2019) with
-    `decoupled`: decay shrinks the weights by lr·weight_decay a step."""
+    `decoupled`: decay shrinks the weights by lr·weight_decay per step."""
 
     def __init__(self, model: nn.Module, *, momentum: float, weight_decay: float, decoupled: bool) -> None:
         self.betas = (momentum, 0.999)
@@ -119,7 +119,7 @@ class Adam:
                 maximize=False,
             )
 
-    def state(self) -> State:
+    def state(self) -> OptimizerState:
         named = {"means": self.means, "squares": self.squares, "steps": self.steps}
         return {name: [tensor for group in groups for tensor in group] for name, groups in named.items()}
 

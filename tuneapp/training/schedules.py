@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 from tuneapp.errors import lookup
 
-Schedule = Callable[
-    [float], float
-]  # share of the way from the end of lr_warmup to the last step -> share of the peak
+# Share of the way from the end of lr_warmup to the last step -> share of the peak.
+Schedule = Callable[[float], float]
 
 
 def learning_rate(name: str, step: int, num_steps: int, *, peak: float, lr_warmup: float) -> float:

@@ -17,12 +17,12 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tuneapp.errors import TuneappError, at_least, first_line
 from tuneapp.federated.boards import Board
+from tuneapp.federated.client_sgd import Images
 from tuneapp.federated.clients import Federation, Orders
-from tuneapp.federated.engines import Images
 from tuneapp.federated.partitions import Labels
 from tuneapp.federated.pools import BlockUpdate, ClientHost, Update, blocks
 from tuneapp.federated.reduction import Node, combine, subtrees
-from tuneapp.federated.strategies import State
+from tuneapp.federated.strategies import Weights
 from tuneapp.settings import Resources
 
 MOST_RESTARTS = 5  # of actors in one round; more is no accident
@@ -82,7 +82,7 @@ class RayPool:
             self.actors.append(self._start())
         self.on_board = None
 
-    def train(self, state: State, orders: Orders) -> Update:
+    def train(self, state: Weights, orders: Orders) -> Update:
         """A round. An actor that dies is started anew and its block trained again, to the same bits; raises
         TuneappError where that happens again and again."""
         on_board = self._on_board(state)
@@ -122,7 +122,7 @@ class RayPool:
                     on_board[at] = False  # the board has no name any more
                     state_ref = state_ref or ray.put(state)
                     tasks[at] = ask(at)
-        sums: dict[Node, State] = {}
+        sums: dict[Node, Weights] = {}
         everyone = (0, len(orders.clients))
         for at, update in enumerate(updates):
             left = {} if update.sums else {subtrees(cut[at], everyone)[0]: self.rows[1 + at]}
@@ -141,7 +141,7 @@ class RayPool:
             ray.kill(actor)
         self.actors = []
 
-    def _on_board(self, state: State) -> list[bool]:
+    def _on_board(self, state: Weights) -> list[bool]:
         """Which actors share a board with this process; made and asked once a federation."""
         if self.on_board is None:
             self.on_board = [False] * len(self.actors)

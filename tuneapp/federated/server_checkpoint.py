@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tuneapp.errors import TuneappError
-from tuneapp.federated.strategies import Memory, State
+from tuneapp.federated.strategies import Memory, Weights
 from tuneapp.settings import Metrics
 
 FILE = "federation.safetensors"
@@ -16,15 +16,15 @@ FILE = "federation.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    rounds: int  # that are over
-    state: State
+    rounds: int  # completed
+    state: Weights
     memory: Memory  # the strategy's
     evaluated: Metrics  # the last evaluation, which rounds without one repeat
     fingerprint: str  # of all that decides how the federation goes on
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Whole or not at all: a process that dies here leaves the file of the round before."""
+    """Write the file as a whole or not at all: a process that dies here leaves the last round's file."""
     tensors = {
         "state": checkpoint.state,
         **{f"memory.{key}": value for key, value in checkpoint.memory.items()},

@@ -1,4 +1,4 @@
-"""Every engine does what plain autograd and torch.optim.SGD do."""
+"""Every computation of client SGD does what plain autograd and torch.optim.SGD do."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from federations import SMALL, context, pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuneapp.federated.client_sgd import CLIENT_SGD, choose
 from tuneapp.federated.clients import batches, draw_orders
-from tuneapp.federated.engines import ENGINES, choose
 from tuneapp.federated.pools import ClientWorker
 from tuneapp.federated.rounds import set_up
 
@@ -39,10 +39,10 @@ def plain(setup, orders, images):
     return np.array(states), np.array(losses)
 
 
-@pytest.mark.parametrize("engine", sorted(ENGINES))
+@pytest.mark.parametrize("client_sgd", sorted(CLIENT_SGD))
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_an_engine_agrees_with_plain_autograd_and_sgd(engine, data):
+def test_every_computation_agrees_with_plain_autograd_and_sgd(client_sgd, data):
     config = {
         "width1": data.draw(st.integers(1, 12)),
         "width2": data.draw(st.integers(1, 9)),
@@ -58,7 +58,7 @@ def test_an_engine_agrees_with_plain_autograd_and_sgd(engine, data):
         "lr": data.draw(st.floats(1e-3, 0.05)),  # larger ones diverge with momentum, and blow rounding up
     }
     seed = data.draw(st.integers(0, 999))
-    setup = set_up(config, context(seed=seed), IMAGES, engine=engine, dtype="float64")
+    setup = set_up(config, context(seed=seed), IMAGES, client_sgd=client_sgd, dtype="float64")
     orders = draw_orders(setup.settings, setup.federation, round_number=data.draw(st.integers(0, 5)))
     states, losses = plain(setup, orders, IMAGES)
     worker = ClientWorker(setup.federation, IMAGES.train_images, IMAGES.train_labels)
@@ -70,13 +70,13 @@ def test_an_engine_agrees_with_plain_autograd_and_sgd(engine, data):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_all_engines_give_the_same_logits(channels):
+def test_all_computations_give_the_same_logits(channels):
     images = pictures(channels=channels)
     logits = []
-    for name, engine in sorted(ENGINES.items()):
-        setup = set_up(SMALL, context(), images, engine=name, dtype="float64")
+    for name, client_sgd in sorted(CLIENT_SGD.items()):
+        setup = set_up(SMALL, context(), images, client_sgd=name, dtype="float64")
         logits.append(
-            engine(setup.federation, images.train_images, images.train_labels).logits(
+            client_sgd(setup.federation, images.train_images, images.train_labels).logits(
                 setup.state, images.test_images
             )
         )
@@ -84,8 +84,8 @@ def test_all_engines_give_the_same_logits(channels):
     np.testing.assert_allclose(logits[1], logits[2], atol=1e-12)
 
 
-@pytest.mark.parametrize("engine", ["autograd", "batched"])
-def test_a_convolutional_model_agrees_with_plain_autograd_and_sgd(engine):
+@pytest.mark.parametrize("client_sgd", ["autograd", "batched"])
+def test_a_convolutional_model_agrees_with_plain_autograd_and_sgd(client_sgd):
     config = {
         "model": "small_cnn",
         "depth": 2,
@@ -95,7 +95,7 @@ def test_a_convolutional_model_agrees_with_plain_autograd_and_sgd(engine):
         "batch_size": 5,
         "local_steps": 2,
     }
-    setup = set_up(config, context(), IMAGES, engine=engine, dtype="float64")
+    setup = set_up(config, context(), IMAGES, client_sgd=client_sgd, dtype="float64")
     orders = draw_orders(setup.settings, setup.federation, 0)
     states, losses = plain(setup, orders, IMAGES)
     update = ClientWorker(setup.federation, IMAGES.train_images, IMAGES.train_labels).train(
@@ -120,7 +120,7 @@ def test_running_statistics_are_averaged_like_weights():
 
 
 @pytest.mark.parametrize(
-    ("config", "device", "engine"),
+    ("config", "device", "client_sgd"),
     [
         ({}, "cpu", "blas"),
         ({"activation": "tanh"}, "cpu", "autograd"),
@@ -132,9 +132,9 @@ def test_running_statistics_are_averaged_like_weights():
         ({"model": "small_cnn", "batch_norm": False}, "cuda", "batched"),
     ],
 )
-def test_the_engine_is_chosen_by_the_stated_rule(config, device, engine):
+def test_the_computation_is_chosen_by_the_stated_rule(config, device, client_sgd):
     blueprint = set_up(config, context(), IMAGES).federation.blueprint
-    assert choose(blueprint, device) == engine
+    assert choose(blueprint, device) == client_sgd
 
 
 def test_dropout_layers_draw_by_seed_round_and_client():
@@ -153,9 +153,9 @@ def test_a_memory_mapped_set_is_read_as_a_plain_array(tmp_path):
     np.save(tmp_path / "images.npy", IMAGES.train_images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     setup = set_up(SMALL, context(), IMAGES)
-    engine = ENGINES["blas"](setup.federation, mapped, IMAGES.train_labels)
-    assert type(engine.images) is np.ndarray
-    assert np.shares_memory(engine.images, mapped)
+    client_sgd = CLIENT_SGD["blas"](setup.federation, mapped, IMAGES.train_labels)
+    assert type(client_sgd.images) is np.ndarray
+    assert np.shares_memory(client_sgd.images, mapped)
 
 
 def test_mcmahans_cnn_has_the_weights_that_the_paper_counts():

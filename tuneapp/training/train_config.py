@@ -1,4 +1,4 @@
-"""The hyperparameters of training, and how a trial's config is told apart into them and the model's."""
+"""The hyperparameters of training, and how a trial's config is split into them and the model's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ AUGMENTATIONS = {  # (flip, crop)
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Raises UsageError for a value out of range, and takes 128.0 for an integer, 1 for a float."""
+    """Hyperparameters of training. Raises UsageError for a value out of range; takes 128.0 for an integer."""
 
     model: str = "small_cnn"  # one of MODELS
     lr: float = 0.05  # peak, reached after lr_warmup

@@ -1,4 +1,4 @@
-"""Pictures of a federation: its loss over rounds, and which client has which classes."""
+"""Plots of a federation: its loss over rounds, and which client has which classes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from tuneapp.federated.partitions import Indices, Labels
 from tuneapp.settings import Metrics
 
-MOST_CLIENTS = 100  # of the picture of clients and classes
+MOST_CLIENTS = 100  # in the plot of clients and classes
 
 
 def loss_curves(histories: Mapping[str, Sequence[Metrics]], path: Path) -> None:
-    """Training loss, summed over local steps, after each round: a line a federation."""
+    """Training loss, summed over local steps, after each round: one line per federation."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     for name, history in histories.items():

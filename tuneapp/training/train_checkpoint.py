@@ -21,7 +21,7 @@ FILE = "training.pt"
 class Checkpoint:
     epoch: int  # epochs done
     fingerprint: str  # of everything that decides the trial's numbers
-    meta: dict[str, Any]  # what it takes to build the model and feed it: plain values
+    meta: dict[str, Any]  # plain values, enough to build the model and to feed it
     model: dict[str, torch.Tensor]
     optimizer: dict[str, list[torch.Tensor]]
 
@@ -33,7 +33,7 @@ def fingerprint(**what: Any) -> str:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Whole or not at all, wherever the process dies."""
+    """Write the file as a whole or not at all, wherever the process dies."""
     temporary = folder / f".{FILE}.{os.getpid()}"
     try:
         torch.save(vars(checkpoint), temporary)

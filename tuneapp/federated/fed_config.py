@@ -1,4 +1,4 @@
-"""The hyperparameters of a federation, and how a trial's config is told apart into them and the model's."""
+"""The hyperparameters of a federation, and how a trial's config is split into them and the model's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,12 +10,12 @@ from tuneapp.federated.partitions import PARTITIONS, Skew
 from tuneapp.federated.strategies import DEFAULT_SERVER_LR, STRATEGIES, ServerSettings
 
 WEIGHTINGS = ("examples", "uniform")
-_OPTIONAL = {"server_lr": 1.0, "rounds": 1}  # may be None; with a value of the type they have otherwise
+_OPTIONAL = {"server_lr": 1.0, "rounds": 1}  # they may be None; an example of their type otherwise
 
 
 @dataclass(frozen=True)
 class FedConfig:
-    """The defaults are the base of Qian's study of federated MNIST, with 8 clients.
+    """The hyperparameters of a federation; the defaults are those of Qian's study of federated MNIST.
 
     Raises UsageError for a value out of range, and takes 8.0 for an integer, 1 for a float.
     """
@@ -24,14 +24,14 @@ class FedConfig:
     clients: int = 8
     partition: str = "shared"  # one of PARTITIONS
     alpha: float = 0.5  # of partitions dirichlet and quantity
-    shards: int = 2  # a client, of partition shards
+    shards: int = 2  # per client, of partition shards
     fraction: float = 1.0  # of the clients, drawn anew each round: the cohort
     rounds: int | None = None  # None: as many as the study allows
     lr: float = 0.1  # of the clients' SGD
-    lr_decay: float = 1.0  # lr is multiplied by it after each round
+    lr_decay: float = 1.0  # multiplies lr after each round
     momentum: float = 0.0  # of the clients' SGD; starts at rest each round
     batch_size: int = 32  # examples
-    local_steps: int = 8  # a client and round, on batches drawn with replacement
+    local_steps: int = 8  # per client and round, on batches drawn with replacement
     local_epochs: int = 0  # passes over the client's examples instead of local_steps; 0: steps count
     strategy: str = "fedavg"  # one of STRATEGIES
     weighting: str = "examples"  # clients count by their examples, or all alike: uniform

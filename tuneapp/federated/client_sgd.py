@@ -1,7 +1,7 @@
-"""How one client's local SGD is computed. All do the same arithmetic; `choose` says which is fastest.
+"""How one client's local SGD is computed. All classes do the same arithmetic; `choose` names the fastest.
 
 A step is w <- w - lr · v, v <- momentum · v + gradient + mu · (w - w_sent), with v at rest when a round
-begins and the gradient of the batch's mean cross-entropy. Pictures are divided by 255, as by
+begins and the gradient of the batch's mean cross-entropy. Images are divided by 255, as by
 ToTensor, no more.
 """
 
@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from tuneapp.federated.blueprint import Blueprint, Dense
 from tuneapp.federated.clients import Federation
 from tuneapp.federated.partitions import Indices, Labels
-from tuneapp.federated.strategies import State
+from tuneapp.federated.strategies import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -32,30 +32,30 @@ Array = NDArray[Any]  # of the federation's dtype
 class Job:
     """One client's part of a round."""
 
-    batches: Iterable[Indices]  # rows of the training set, one item a step
+    batches: Iterable[Indices]  # rows of the training set, one item per step
     seed: int  # of the dropout layers
 
 
 @dataclass(frozen=True)
 class Trained:
-    state: State  # after the client's last step; overwritten by the engine's next client
+    state: Weights  # after the client's last step; overwritten by the next client's
     loss: float  # summed over steps, each its batch's mean
 
 
-class ClientEngine(Protocol):
-    def train(self, state: State, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
-        """Each client from `state`, in order."""
+class ClientSGD(Protocol):
+    def train(self, state: Weights, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
+        """Train each client from `state`, in order."""
 
-    def logits(self, state: State, pictures: Images) -> Array:
-        """[B, K], as an evaluation sees them."""
+    def logits(self, state: Weights, images: Images) -> Array:
+        """[B, K], with dropout off."""
 
 
 def choose(blueprint: Blueprint, device: str) -> str:
-    """A plain perceptron on a CPU: blas. On a GPU: batched, if no layer keeps statistics or draws numbers,
-    which clients side by side would share. All else: autograd."""
+    """blas for a plain perceptron on a CPU. batched on a GPU, unless a layer keeps statistics or draws
+    numbers, which clients side by side would share. autograd for all else."""
     if device == "cpu":
         return "blas" if blueprint.dense is not None else "autograd"
-    return "autograd" if blueprint.buffers or blueprint.draws else "batched"
+    return "autograd" if blueprint.buffers or blueprint.has_dropout else "batched"
 
 
 @cache
@@ -65,10 +65,10 @@ def _threadpools() -> ThreadpoolController:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Products this small stall on two threads, and their bits must not depend on how many a machine has."""
+    """Products this small stall on two threads, and their bits must not depend on the number of threads."""
     import sys
 
-    torch = sys.modules.get("torch")  # the blas engine's actors never import it
+    torch = sys.modules.get("torch")  # actors that use blas never import it
     before = torch.get_num_threads() if torch else 1
     if torch:
         torch.set_num_threads(1)
@@ -80,21 +80,21 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def channels_first(pictures: Images) -> Images:
+def channels_first(images: Images) -> Images:
     """[B, H, W, C] -> [B, C, H, W]."""
-    if pictures.shape[3] == 1:  # the same bytes; a transposed view would take numpy six times as long
-        return pictures.reshape(len(pictures), 1, *pictures.shape[1:3])
-    return pictures.transpose(0, 3, 1, 2)
+    if images.shape[3] == 1:  # the same bytes; a transposed view would take numpy six times as long
+        return images.reshape(len(images), 1, *images.shape[1:3])
+    return images.transpose(0, 3, 1, 2)
 
 
-def scaled(pictures: Images, dtype: Any) -> Array:
+def scaled(images: Images, dtype: Any) -> Array:
     """uint8 [B, H, W, C] -> [B, C, H, W] of 0 to 1."""
-    divided: Array = np.divide(channels_first(pictures), dtype(255), dtype=dtype, order="C")
+    divided: Array = np.divide(channels_first(images), dtype(255), dtype=dtype, order="C")
     return divided
 
 
-class BlasEngine:
-    """A perceptron by bare matrix products, its backward pass written out.
+class BlasSGD:
+    """Trains a perceptron by bare matrix products; the backward pass is written out.
 
     A layer is one matrix [inputs + 1, outputs], the biases its last row; its input has a last feature that is
     always 1. Activations stand feature-major, [features + 1, B], so that a layer's gradient is one BLAS call
@@ -114,7 +114,7 @@ class BlasEngine:
         self.gathered = np.empty_like(self.trained)
         self.gemm: Callable[..., Array] = get_blas_funcs("gemm", dtype=self.dtype)
 
-    def train(self, state: State, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
+    def train(self, state: Weights, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
         first = self.layers[0]
         sent_rows = _matrix(state, first)
         for job in jobs:
@@ -126,7 +126,7 @@ class BlasEngine:
             flat = self.gathered[: at + len(state) - first.stop]
             np.take(sent_rows, rows, axis=0, out=flat[:at].reshape(len(rows), -1), mode="clip")
             flat[at:] = state[first.stop :]
-            # A lr too large ends in inf and nan, which the caller looks for; numpy need not say so too.
+            # Too large a lr ends in inf and nan, which the caller looks for; numpy need not warn as well.
             with np.errstate(all="ignore"):
                 loss = self._client(flat, lr, lit, batches)
             np.copyto(self.trained, state)
@@ -134,15 +134,15 @@ class BlasEngine:
             self.trained[first.stop :] = flat[at:]
             yield Trained(self.trained, loss)
 
-    def logits(self, state: State, pictures: Images) -> Array:
-        pixels = self._pixels(pictures)
+    def logits(self, state: Weights, images: Images) -> Array:
+        pixels = self._pixels(images)
         with np.errstate(all="ignore"):
             weights = [_matrix(state, layer) for layer in self.layers]
             return self._forward(weights, self._input(pixels))[-1].T
 
-    def _pixels(self, pictures: Images) -> Images:
+    def _pixels(self, images: Images) -> Images:
         """uint8 [B, H, W, C] -> [B, C · H · W]."""
-        return channels_first(pictures).reshape(len(pictures), -1)
+        return channels_first(images).reshape(len(images), -1)
 
     def _input(self, pixels: Images) -> Array:
         """uint8 [B, features] -> [features + 1, B]."""
@@ -222,8 +222,8 @@ def _column_major(array: Array) -> tuple[Array, bool]:
     return (array, False) if array.flags.f_contiguous else (array.T, True)
 
 
-class AutogradEngine:
-    """Any model, by torch's autograd, without optimiser objects: their first import costs seconds."""
+class AutogradSGD:
+    """Trains any model by torch's autograd, without optimiser objects, whose first import costs seconds."""
 
     def __init__(self, federation: Federation, images: Images, labels: Labels) -> None:
         import torch
@@ -240,7 +240,7 @@ class AutogradEngine:
         self.weights = [tensors[entry.name] for entry in blueprint.entries if entry.trained]
         self.model.requires_grad_()
 
-    def train(self, state: State, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
+    def train(self, state: Weights, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
         import torch
 
         self.model.train()
@@ -251,25 +251,25 @@ class AutogradEngine:
                 loss = self._client(lr, job)
             yield Trained(self.flat.detach().cpu().numpy(), loss)
 
-    def logits(self, state: State, pictures: Images) -> Array:
+    def logits(self, state: Weights, images: Images) -> Array:
         import torch
 
         self.model.eval()
         self._load(state)
         with torch.inference_mode():
-            return np.asarray(self.model(self._input(pictures)).cpu().numpy())
+            return np.asarray(self.model(self._input(images)).cpu().numpy())
 
-    def _load(self, state: State) -> None:
+    def _load(self, state: Weights) -> None:
         import torch
 
         with torch.no_grad():
             self.flat.copy_(torch.tensor(state))
 
-    def _input(self, pictures: Images) -> "torch.Tensor":
+    def _input(self, images: Images) -> "torch.Tensor":
         import torch
 
         # Scaled before the transfer, so that every device sees the very same numbers.
-        return torch.from_numpy(scaled(pictures, np.dtype(self.federation.dtype).type)).to(self.device)
+        return torch.from_numpy(scaled(images, np.dtype(self.federation.dtype).type)).to(self.device)
 
     def _client(self, lr: float, job: Job) -> float:
         import torch
@@ -296,8 +296,8 @@ class AutogradEngine:
         return float(total)
 
 
-class BatchedEngine:
-    """Clients side by side, by torch.func.vmap: on a GPU one client's products are too small to fill it.
+class BatchedSGD:
+    """Trains clients side by side by torch.func.vmap: one client's products are too small to fill a GPU.
 
     Clients that have fewer steps, and batches that have fewer examples, are filled up and masked.
     """
@@ -317,12 +317,12 @@ class BatchedEngine:
         self.labels = torch.from_numpy(np.array(labels)).to(self.device)
         self.at_once = max(1, min(self.MOST_CLIENTS, self.MOST_WEIGHTS // blueprint.num_weights))
 
-    def train(self, state: State, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
+    def train(self, state: Weights, lr: float, jobs: Iterable[Job]) -> Iterator[Trained]:
         waiting = list(jobs)
         for first in range(0, len(waiting), self.at_once):
             yield from self._side_by_side(state, lr, waiting[first : first + self.at_once])
 
-    def logits(self, state: State, pictures: Images) -> Array:
+    def logits(self, state: Weights, images: Images) -> Array:
         import torch
         from torch.func import functional_call
 
@@ -330,14 +330,14 @@ class BatchedEngine:
         weights = {entry.name: entry.of(flat) for entry in self.federation.blueprint.entries}
         self.model.eval()
         with torch.inference_mode():
-            x = self._input(torch.from_numpy(np.array(pictures)).to(self.device))
+            x = self._input(torch.from_numpy(np.array(images)).to(self.device))
             return np.asarray(functional_call(self.model, weights, (x,)).cpu().numpy())
 
-    def _input(self, pictures: "torch.Tensor") -> "torch.Tensor":
+    def _input(self, images: "torch.Tensor") -> "torch.Tensor":
         """uint8 [..., H, W, C] -> [..., C, H, W] of 0 to 1."""
-        return pictures.movedim(-1, -3).to(self.dtype) / 255
+        return images.movedim(-1, -3).to(self.dtype) / 255
 
-    def _side_by_side(self, state: State, lr: float, jobs: list[Job]) -> Iterator[Trained]:
+    def _side_by_side(self, state: Weights, lr: float, jobs: list[Job]) -> Iterator[Trained]:
         import torch
         from torch.func import functional_call, grad_and_value, vmap
         from torch.nn.functional import cross_entropy
@@ -366,7 +366,7 @@ class BatchedEngine:
                 change = torch.cat([entry.flattened(gradients[entry.name]) for entry in entries], dim=1)
                 change += federation.proximal_mu * (flat - sent)
                 velocity = federation.momentum * velocity + change
-                works = (counts.sum(dim=1) > 0)[:, None]  # those that still have a step to do
+                works = (counts.sum(dim=1) > 0)[:, None]  # clients that still have a step to do
                 flat = torch.where(works, flat - lr * velocity, flat)
                 total += torch.where(works[:, 0], loss, 0)
         losses = total.cpu().numpy()
@@ -387,8 +387,8 @@ def _filled_up(batches: list[list[Indices]]) -> tuple[Indices, NDArray[np.bool_]
     return filled, present
 
 
-ENGINES: dict[str, Callable[[Federation, Images, Labels], ClientEngine]] = {
-    "blas": BlasEngine,
-    "autograd": AutogradEngine,
-    "batched": BatchedEngine,
+CLIENT_SGD: dict[str, Callable[[Federation, Images, Labels], ClientSGD]] = {
+    "blas": BlasSGD,
+    "autograd": AutogradSGD,
+    "batched": BatchedSGD,
 }

@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 
 class Purpose(IntEnum):
-    """One stream each, so that adding draws to one leaves all others as they were."""
+    """One stream per purpose, so that more draws for one leave all others as they were."""
 
     PARTITION = 1
     COHORT = 2
