@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 import torch
 
+torch.set_default_dtype(torch.float64)  # as a user's module does it: each trial finds it so
+warnings.filterwarnings("ignore", message="as a user's module does it")
 KEPT: list[Any] = []  # keeps what a trial leaves behind alive
 
 
@@ -152,7 +154,7 @@ def changes_draws() -> None:
 
 
 def changes_torch() -> None:
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(torch.float16)
     torch.set_default_device("meta")
     torch.set_grad_enabled(False)
     torch.use_deterministic_algorithms(True)

@@ -170,6 +170,7 @@ class Session:
         for trial in self.study.trials:
             if trial.checkpoint is not None and trial is not best:
                 checkpoints.of_trial(self.run.path, trial.number).delete()
+        checkpoints.forget_workers(self.run.path)
         self.journal.write(Closed())
 
     def _report(self, trial: Trial, report: Report, worker: str, ends: bool) -> bool:

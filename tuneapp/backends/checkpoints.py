@@ -80,8 +80,16 @@ def of_trial(run: Path, number: int) -> Checkpoints:
 def note_worker(run: Path, number: int) -> None:
     """Note who runs the trial: what Ray says of a process it killed is its pid, not its trial."""
     file = _workers(run) / f"{socket.gethostname()}:{os.getpid()}"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(str(number), encoding="utf-8")
+    try:
+        file.write_text(str(number), encoding="utf-8")
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(number), encoding="utf-8")
+
+
+def forget_workers(run: Path) -> None:
+    """Once no trial runs any more."""
+    shutil.rmtree(_workers(run), ignore_errors=True)
 
 
 def worker_of(run: Path, number: int) -> str:

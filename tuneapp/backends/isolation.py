@@ -1,4 +1,5 @@
-"""Trials that share a process do not see each other: it goes back to how it began before each of them.
+"""Trials that share a process do not see each other: before each of them it goes back to how the first one
+found it, once the trial's modules were imported. What those do as they are imported, to warnings say, stays.
 
 What is put back: the working directory, environment, random states, warnings filters, signal handlers,
 timers and mask, import path and arguments, hooks, garbage collection, recursion limit, umask, locale,
@@ -23,6 +24,7 @@ import threading
 import time
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,20 @@ LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFI
 SIGNALS = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
+@dataclass
+class TorchState:
+    """torch's settings; the defaults are its own."""
+
+    dtype: Any
+    device: str = "cpu"
+    gradients: bool = True
+    deterministic: bool = False
+    precision: str = "highest"
+    cudnn: tuple[bool, bool] = False, False  # benchmark, deterministic
+
+
 class Baseline:
-    """How a worker process began. Made once, before its first trial."""
+    """How a worker process is before its first trial, whose modules are imported by then."""
 
     def __init__(self) -> None:
         self.folder = str(Path.cwd())
@@ -56,6 +70,7 @@ class Baseline:
         self.log_level, self.log_handlers = logging.root.level, list(logging.root.handlers)
         self.log_disabled = logging.root.manager.disable
         self.numpy_errors = np.geterr()
+        self.torch = _torch_state()
         self.limits = {name: _limit(name) for name in LIMITS}
         self.threads = set(threading.enumerate())
         self.children = _children()
@@ -63,18 +78,23 @@ class Baseline:
         self.blas_modules = 0
         self.blas_counts: dict[str, int] = {}  # library -> threads when it was first seen
 
-    def restore(self, seed: int, threads: int) -> None:
-        """Go back, with random generators seeded by the trial's seed, so that it draws the same wherever it
-        runs. torch's is left to `seed_torch`."""
+    def restore(self, threads: int) -> None:
+        """Go back. threads: of torch and of processes that the trial starts."""
         self._restore_torch(threads)
         self._restore_blas()
         self._restore_process()  # the last, for torch writes into the environment
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002 - the global one, which the user's code may draw from
         np.seterr(**self.numpy_errors)
         os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray sets it only where it is unset
         if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
             pyplot.close("all")
+
+    def seed(self, seed: int) -> None:
+        """Seed the random generators by the trial's seed, so that it draws the same wherever it runs; torch's
+        begins as in every process."""
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - the global one, which the user's code may draw from
+        if (torch := _torch()) is not None:
+            torch.manual_seed(TORCH_SEED)
 
     def leftovers(self) -> str:
         """What the last trial left behind that can't be undone, in words; empty where there is nothing.
@@ -142,26 +162,18 @@ class Baseline:
                 if handler is not None and signal.getsignal(number) is not handler:
                     signal.signal(number, handler)
 
-    @staticmethod
-    def seed_torch() -> None:
-        """Called once the trial's modules are imported: one of them may be the first to import torch, whose
-        generator begins anywhere."""
-        torch: Any = sys.modules.get("torch")
-        if hasattr(torch, "manual_seed"):
-            torch.manual_seed(TORCH_SEED)
-
-    @staticmethod
-    def _restore_torch(threads: int) -> None:
-        torch: Any = sys.modules.get("torch")
-        if torch is None or not hasattr(torch, "set_default_dtype"):  # half imported, by a trial that failed
+    def _restore_torch(self, threads: int) -> None:
+        torch = _torch()
+        if torch is None:
             return
-        torch.set_default_dtype(torch.float32)
-        if hasattr(torch, "get_default_device") and torch.get_default_device().type != "cpu":
-            torch.set_default_device("cpu")
-        torch.set_grad_enabled(True)
-        torch.use_deterministic_algorithms(False)
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = False
+        before = self.torch or TorchState(torch.float32)  # a trial was the first to import it
+        torch.set_default_dtype(before.dtype)
+        if str(torch.get_default_device()) != before.device:
+            torch.set_default_device(before.device)
+        torch.set_grad_enabled(before.gradients)
+        torch.use_deterministic_algorithms(before.deterministic)
+        torch.set_float32_matmul_precision(before.precision)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before.cudnn
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 
@@ -178,6 +190,26 @@ class Baseline:
         for library in self.blas.lib_controllers:
             if library.num_threads != self.blas_counts[library.filepath]:
                 library.set_num_threads(self.blas_counts[library.filepath])
+
+
+def _torch() -> Any:
+    """torch, if it is imported as a whole: a trial may have failed while it imported it."""
+    torch = sys.modules.get("torch")
+    return torch if hasattr(torch, "get_default_device") else None
+
+
+def _torch_state() -> TorchState | None:
+    torch = _torch()
+    if torch is None:
+        return None
+    return TorchState(
+        torch.get_default_dtype(),
+        str(torch.get_default_device()),
+        torch.is_grad_enabled(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+    )
 
 
 def _end_joblib() -> None:

@@ -1,5 +1,6 @@
 """A trial in the process that runs it, whoever drives that: one iteration per call."""
 
+import os
 import sys
 import time
 import traceback
@@ -37,7 +38,8 @@ class Runner:
         self.function = function
         self.results: Generator[Metrics] | None = None
         self.output: Output | None = None
-        self.baseline = Baseline() if shared else None
+        self.baseline: Baseline | None = None  # from the first trial on whose modules could be imported
+        self.threads = max(1, int(request.resources.cpus))
         if function is not None:
             _offer_as_main(function)
 
@@ -52,9 +54,11 @@ class Runner:
         self.checkpoints = checkpoints.of_trial(self.run_path, number)
         path = path_of(self.run_path, number)
         self.died_before = last_words(path)
-        if self.baseline is not None:
-            self.baseline.restore(seed, max(1, int(self.request.resources.cpus)))
+        if self.shared:
+            os.environ["OMP_NUM_THREADS"] = str(self.threads)  # read as torch is imported
             self.output = Output(path)
+        if self.baseline is not None:
+            self.baseline.restore(self.threads)
         limit = self.request.resources.trial_timeout
         self.deadline = None if limit is None else time.monotonic() + limit
         if limit is not None and self.output is not None:
@@ -126,8 +130,11 @@ class Runner:
         """The trial's metrics, from the iteration of its checkpoint on: that one is reported again, since
         the process may have died before anyone heard of it."""
         task = tasks.build(self.request, self.function)
-        if self.baseline is not None:
-            self.baseline.seed_torch()
+        if self.shared:
+            if self.baseline is None:
+                self.baseline = Baseline()
+                self.baseline.restore(self.threads)
+            self.baseline.seed(seed)
         self.keeps = task.keeps
         context = Context.of(
             self.request,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import ray
 from ray import tune
 
 from tuneapp import tasks
@@ -25,6 +26,7 @@ class TrialActor(tune.Trainable):
         function: bytes | None = None,
     ) -> None:
         assert request is not None  # bound by tune.with_parameters
+        ray.shutdown = _stay  # a script that a trial runs may end with it; here it would end the worker
         asked = Request.from_json(request)
         if asked.resources.address is not None:  # Ray has put a copy of the user's folder here
             asked = tasks.moved(asked, Path.cwd())
@@ -56,3 +58,7 @@ class TrialActor(tune.Trainable):
     def _setup_logdir(self) -> None:
         """No folder per trial: what a trial keeps is in the run directory."""
         self._logdir = str(Path.cwd())
+
+
+def _stay(*arguments: Any, **options: Any) -> None:
+    """In place of ray.shutdown: Ray's connection is not the trial's to end."""
