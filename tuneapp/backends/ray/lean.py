@@ -18,6 +18,7 @@ from typing import Any
 from ray.tune import tune as entry
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as RayTrial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 PATIENCE = 30.0  # seconds that a trial waits for a worker of its own while others are free
 # What is overridden, with its parameters, and what is used of Ray's: `fits` looks for all of it.
@@ -94,8 +95,11 @@ class LeanTrial(RayTrial):
 class LeanController(TuneController):
     """Ray Tune's loop, which forgets trials that are over and starts no more workers than it needs."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, *, callbacks: list[Any], **options: Any) -> None:
+        """Ray adds a callback that prints progress, which we do ourselves; it keeps every trial."""
+        super().__init__(
+            callbacks=[each for each in callbacks if not isinstance(each, TrialProgressCallback)], **options
+        )
         self._unbegun: list[RayTrial] = []  # given to a worker that has not heard of them
         self._requested: dict[RayTrial, float] = {}  # when a worker was asked for on their behalf
 
