@@ -171,6 +171,15 @@ def test_what_is_no_task_is_refused(target: Any, says: str) -> None:
     assert says in str(raised.value)
 
 
+def test_options_that_flags_add_are_looked_at_before_a_study_starts() -> None:
+    task = tasks.find("digits")
+    request = make_request(
+        task, task.file, task.file.space, options={"examples": 3}, search={}, scheduler={}, resources={}
+    )
+    with pytest.raises(UsageError, match="10 examples or more"):
+        task.check(request)
+
+
 def test_a_function_given_to_a_task_that_takes_none_is_refused() -> None:
     with pytest.raises(UsageError, match="takes no function"):
         tasks.from_record(request_of(tasks.find("digits")), score)

@@ -40,7 +40,7 @@ class FederatedTask(Task):
         return ROUNDS
 
     def build(self, request: Request) -> Runnable:
-        return _built(self.name.removeprefix(PREFIX), request.search.seed, **self.options)
+        return _built(self.name.removeprefix(PREFIX), request.search.seed, **request.options)
 
 
 @lru_cache(maxsize=4)

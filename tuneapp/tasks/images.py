@@ -42,7 +42,7 @@ class ImageTask(Task):
         return EPOCHS
 
     def build(self, request: Request) -> Runnable:
-        return _built(self.name, request.search.seed, **self.options)
+        return _built(self.name, request.search.seed, **request.options)
 
 
 def data_options(data_dir: Path | None) -> dict[str, str]:
