@@ -90,7 +90,8 @@ class Task(ABC):
     def build(self, request: Request) -> Runnable:
         """Make it ready in this process, once: trials that share a worker share its data.
 
-        The options are the request's, to which flags may have added. Raises UsageError or TuneappError where data, a file or a function are not there.
+        The options are the request's, to which flags may have added. Raises UsageError or TuneappError where
+        data, a file or a function are not there.
         """
 
     @property
