@@ -89,7 +89,7 @@ def test_a_task_refuses_an_option_of_another_kind(task: Task) -> None:
     request = make_request(
         task, task.file, task.file.space, options={"nosuch": 1}, search={}, scheduler={}, resources={}
     )
-    with pytest.raises(UsageError, match=r"`nosuch` means nothing to .*, which takes"):
+    with pytest.raises(UsageError, match=r"`nosuch` means nothing to .*, an? .+ that takes"):
         task.check(request)
 
 

@@ -17,6 +17,7 @@ SPACE = "fed"  # the shipped one
 class FederatedTask(Task):
     """The name is the image set's, after PREFIX."""
 
+    noun = "a federation"
     OPTIONS = ("data_dir", "eval_every", "val_examples", "per_client")
     METRIC = Metric("val_accuracy")
     UNIT = "rounds"

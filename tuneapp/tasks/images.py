@@ -16,6 +16,7 @@ VAL_SHARE = 0.1  # of the training set, held out to steer
 class ImageTask(Task):
     """The name is the image set's."""
 
+    noun = "an image set"
     OPTIONS = ("data_dir", "examples", "precision")
     METRIC = Metric("val_accuracy")
     UNIT = "epochs"
