@@ -293,8 +293,8 @@ def _number(text: str, line: str, follows: str) -> float:
     if re.match(r"[eE][-+]?\d", follows) or (whole and re.match(r",\d", follows)):
         raise TuneappError(
             f"--metric-regex must match a whole number, but found {text!r} before {follows!r:.12} in "
-            f"{line!r:.80}; {PLACEHOLDER} reads exponents, decimals need a point, and a pattern may go on with "
-            "',' after the number."
+            f"{line!r:.80}; {PLACEHOLDER} reads exponents, decimals need a point, and a pattern may end in "
+            "','."
         )
     try:
         return float(text.replace(",", "") if re.fullmatch(NUMBER, text) else text)
