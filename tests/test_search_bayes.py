@@ -19,7 +19,7 @@ from tuneapp.search.observations import Observations, observe
 from tuneapp.search.outputs import warped
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Float, Int, Ordinal, SearchSpace
-from tuneapp.studies import Trial, TrialState
+from tuneapp.studies import Iteration, Trial, TrialState
 
 SPACE = SearchSpace(
     {
@@ -172,7 +172,7 @@ def test_the_maximum_is_found_between_the_steps_of_a_mixed_space():
 
 
 def trial(number: int, losses: list[float], state: TrialState, lr: float = 0.1, seed: int = 0) -> Trial:
-    history = [{"loss": loss, "iteration": k + 1} for k, loss in enumerate(losses)]
+    history = [Iteration(k, 0.0, {"loss": loss}) for k, loss in enumerate(losses, 1)]
     return Trial(number, {"lr": lr}, "bayes", seed, state, history)
 
 

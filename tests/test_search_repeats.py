@@ -13,7 +13,7 @@ METRIC = Metric("score", "max")
 
 
 def trial(number: int, x: float, score: float | None, state: TrialState = TrialState.FINISHED) -> Trial:
-    history = [] if score is None else [{"score": score, "iteration": 1}]
+    history = [] if score is None else [Iteration(1, 0.0, {"score": score})]
     return Trial(number, {"x": x}, "bayes", number, state, history)
 
 
