@@ -262,12 +262,13 @@ class SearchSpace:
 
     def _probe_expressions(self) -> None:
         """A division by zero at an end of a domain comes out now, not in the middle of a search."""
-        if not any(isinstance(domain, Derived) for domain in self.hyperparameters.values()):
+        used = self._used_by_expressions()
+        if not used:
             return
         D = len(self.searched)
         centre = np.full(D, 0.5)
         probes = [centre, np.zeros(D), np.ones(D)]
-        for column in range(D):
+        for column in (column for name, column in self._column.items() if name in used):
             for end in (0.0, 1.0):
                 probes.append(centre.copy())
                 probes[-1][column] = end
@@ -276,6 +277,17 @@ class SearchSpace:
                 self.decode(probe)
             except SpaceError as error:
                 raise error.under("hyperparameters") from None
+
+    def _used_by_expressions(self) -> set[str]:
+        """The derived hyperparameters, and all on which their values depend."""
+        used: set[str] = set()
+        for name in reversed(self._order):
+            domain = self.hyperparameters[name]
+            if isinstance(domain, Derived):
+                used |= {name, *domain.names}
+            if name in used:
+                used.update(domain.when or {})
+        return used
 
     def _read(self, point: Any, *at: str | int) -> Config:
         """The values of a point, coerced, without the derived ones. Raises SpaceError under `at`."""
