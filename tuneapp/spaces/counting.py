@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tuneapp.spaces.base import Domain, Searched, same
+from tuneapp.spaces.base import Domain, same
 from tuneapp.spaces.domains import Derived, Fixed
 
 MOST_STATES = 10_000  # of entangled hyperparameters: counting takes a second at most
@@ -81,7 +81,7 @@ def _can_be_active(name: str, switches: Mapping[str, Mapping[str, list[Any]]]) -
 def _leaves_last(switches: Mapping[str, Mapping[str, list[Any]]]) -> list[str]:
     """In order, the hyperparameters that depend on one other at most, as all do that depend on them."""
     tangled = {name for name, conditions in switches.items() if len(conditions) > 1}
-    for name in reversed(switches):
+    for name in reversed([*switches]):
         if name in tangled:
             tangled.update(switches[name])
     return [name for name in switches if name not in tangled]
@@ -94,9 +94,9 @@ def _entangled(
 ) -> int | None:
     """The number of configs of hyperparameters some of which depend on several others.
 
-    They are decided one after the other. What has been decided matters only by which of the open ones, those
-    that wait for other parents, it has made inactive: so many states there are, not so many configs. None beyond
-    MOST_STATES, each of which stands for a config at least.
+    They are decided one after the other. What has been decided matters only by which of the open ones,
+    those that wait for other parents, it has made inactive: so many states there are, not so many configs.
+    None beyond MOST_STATES, each of which stands for a config at least.
     """
     children: dict[str, list[str]] = defaultdict(list)
     for name, conditions in switches.items():
