@@ -458,7 +458,9 @@ def test_next_to_no_contrast_is_told(tmp_path, rng):
 
 def test_a_class_of_one_image_is_refused_by_its_name(pets, rng):
     save(pets / "only" / "0.png", noise(rng))
-    with pytest.raises(UsageError, match="two different images or more, but only has only 1; add images"):
+    with pytest.raises(
+        UsageError, match="two different images or more, but there is only 1 of class only; add images"
+    ):
         imported(pets)
 
 
@@ -466,7 +468,7 @@ def test_a_class_of_copies_of_one_image_is_refused_too(pets, rng):
     pixels = noise(rng)
     for number in range(5):
         save(pets / "newt" / f"{number}.png", pixels)
-    with pytest.raises(UsageError, match="two different images or more, but newt has only 1"):
+    with pytest.raises(UsageError, match="two different images or more, but there is only 1 of class newt"):
         imported(pets)
 
 
