@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_federation_and_a_line_a_round(federation, 
     first, second = (
         RunDirectory(folder).read().trials[0].history for folder in (federation[1], tmp_path / "two")
     )
-    assert [m["val_loss"] for m in first] == [m["val_loss"] for m in second]
+    assert [each.metrics["val_loss"] for each in first] == [each.metrics["val_loss"] for each in second]
 
 
 @pytest.mark.parametrize(
