@@ -184,7 +184,7 @@ def problem(scheduler: SchedulerSettings, repeats: int = 1) -> Problem:
 
 def observe(trials: list[Trial], problem: Problem) -> Observations:
     contenders = by_config(trials, problem.space, problem.metric)
-    return Observer(problem).observe(contenders, Race(contenders).noise)
+    return Observer(problem).observe(contenders, Race(3, contenders).noise)
 
 
 def test_a_trial_is_seen_at_each_rung_it_came_to_and_at_its_end():
