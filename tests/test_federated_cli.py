@@ -119,8 +119,9 @@ def test_a_diverging_federation_says_so(tmp_path):
 
 def test_a_search_runs_without_ray_and_takes_the_settings_of_any_search(tmp_path):
     answer = invoke(
-        "fed", "digits", "--clients", "2", "--rounds", "2", "--local-steps", "2", "--samples", "2", "--backend",
-        "local", "--metric", "val_loss:min:best", "--trial-timeout", "120", "--no-deterministic", "--lag", "1",
+        "fed", "digits", "--clients", "2", "--rounds", "2", "--local-steps", "2", "--samples", "2",
+        "--backend", "local", "--metric", "val_loss:min:best", "--trial-timeout", "120", "--no-deterministic",
+        "--lag", "1",
         "--warmup-design", "random", "--no-pictures", "--name", "one", "--runs-dir", str(tmp_path),
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
