@@ -11,7 +11,7 @@ from tuneapp.cli import app
 from tuneapp.errors import UsageError
 from tuneapp.report import compare
 from tuneapp.settings import Metric, Request, SearchSettings
-from tuneapp.studies import RunDirectory, Study, Trial, TrialState
+from tuneapp.studies import Iteration, RunDirectory, Study, Trial, TrialState
 
 
 def search(name: str, ends: Sequence[tuple[float, int, float]], mode: str = "max") -> Study:
@@ -24,7 +24,7 @@ def search(name: str, ends: Sequence[tuple[float, int, float]], mode: str = "max
             "random",
             0,
             TrialState.FINISHED,
-            [{"score": value, "iteration": i} for i in range(1, iterations + 1)],
+            [Iteration(i, 100.0, {"score": value}) for i in range(1, iterations + 1)],
             asked=100.0,
             started=100.0,
             ended=100.0 + seconds,

@@ -21,7 +21,7 @@ from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace, files
 from tuneapp.spaces.section import EffectsSection, TableRequest
-from tuneapp.studies import Study, Trial, TrialState
+from tuneapp.studies import Iteration, Study, Trial, TrialState
 
 SPACE = SearchSpace(
     {
@@ -57,7 +57,7 @@ def study_of(
         trial = Trial(len(study.trials), proposal.config, proposal.origin, proposal.seed)
         search.tell(trial)
         trial.history = [
-            {"score": value * i / iterations, "iteration": i}
+            Iteration(i, float(i), {"score": value * i / iterations})
             for i in range(1, iterations + 1)
             if value is not None
         ]
