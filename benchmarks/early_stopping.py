@@ -43,10 +43,11 @@ from problems import CACHE, EPOCHS, LCBENCH_SPACE, Config, Surrogate
 from search_quality import ENVIRONMENTS, SPREAD, Ours, Served, interval, read, start_peer
 from threadpoolctl import threadpool_limits
 
-from tuneapp.analysis.replay import Rungs, curves_of_folder
+from tuneapp.analysis.replay import curves_of_folder
 from tuneapp.search import make_search
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
+from tuneapp.stopping import make_rule
 from tuneapp.studies import Iteration, TrialState
 
 WORKERS = 4
@@ -328,12 +329,8 @@ def _simulated(method: str, table: Table, seed: int, process: Any) -> dict[str, 
 
 
 def _stopping(scheduler: dict[str, Any], epochs: int) -> Callable[[int, int, float], bool]:
-    settings = SchedulerSettings(max_iterations=epochs, **scheduler)
-    if settings.type == "none":
-        return lambda number, epoch, value: False
-    rungs = Rungs(settings.grace_iterations, settings.reduction, epochs)
-    milestones = set(rungs.milestones)
-    return lambda number, epoch, value: epoch in milestones and rungs.stops(str(number), epoch, -value)
+    rule = make_rule(SchedulerSettings(max_iterations=epochs, **scheduler))
+    return lambda number, epoch, value: rule.report(number, epoch, -value) is not None
 
 
 def report(arguments: argparse.Namespace) -> None:

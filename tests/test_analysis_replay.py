@@ -1,5 +1,6 @@
-"""ASHA replayed offline: the rule is Ray's, and what-ifs say what it would have done."""
+"""ASHA replayed offline: what-ifs say what it would have done."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tuneapp.analysis.replay import Curve, Rungs, curves_of_folder, curves_of_study, incumbent, what_if
+from tuneapp.analysis.replay import Curve, curves_of_folder, curves_of_study, incumbent, what_if
 from tuneapp.errors import UsageError
 from tuneapp.settings import Metric, Request
 from tuneapp.studies import Study, Trial, TrialState
@@ -16,41 +17,6 @@ from tuneapp.studies import Study, Trial, TrialState
 
 def curve(name: str, *scores: float) -> Curve:
     return Curve(name, list(enumerate(scores, start=1)))
-
-
-def test_the_first_to_come_to_a_rung_goes_on_and_the_worse_that_follow_stop():
-    rungs = Rungs(grace=1, reduction=2, max_iterations=4)
-    assert rungs.milestones == [1, 2, 4]
-    assert not rungs.stops("a", 1, 0.5)
-    assert rungs.stops("b", 1, 0.4)
-    assert not rungs.stops("c", 1, 0.6)
-    assert not rungs.stops("c", 1, 0.0)  # it has passed this rung
-
-
-@pytest.mark.ray
-@given(
-    grace=st.integers(1, 4),
-    reduction=st.integers(2, 4),
-    seed=st.integers(0, 10_000),
-)
-def test_the_rule_is_that_of_rays_bracket(grace: int, reduction: int, seed: int):
-    from types import SimpleNamespace
-
-    from ray.tune.schedulers.async_hyperband import _Bracket
-    from ray.tune.schedulers.trial_scheduler import TrialScheduler
-
-    rng = np.random.default_rng(seed)
-    ours, rays = Rungs(grace, reduction, 20), _Bracket(grace, 20, reduction, 0)
-    running = {str(k): 0 for k in range(12)}
-    while running:
-        name = rng.choice(list(running))
-        running[name] += 1
-        score = float(rng.integers(5)) if seed % 2 else float(rng.standard_normal())
-        action = rays.on_result(SimpleNamespace(trial_id=name), running[name], score)
-        stops = ours.stops(name, running[name], score)
-        assert stops == (action == TrialScheduler.STOP)
-        if stops or running[name] == 20:
-            del running[name]
 
 
 def test_a_slow_starter_that_wins_is_kept_by_a_long_grace_only():
@@ -66,6 +32,21 @@ def test_a_slow_starter_that_wins_is_kept_by_a_long_grace_only():
     assert long.used > short.used
     assert short.kept_as_run
     assert "flat" in short.stopped
+
+
+def test_a_metric_in_every_fifth_iteration_is_judged_at_the_first_report_after_a_rung():
+    fast, slow = ([(i, level + i / 100) for i in range(5, 26, 5)] for level in (0.6, 0.2))
+    found = what_if([Curve("fast", fast), Curve("slow", slow)], 3, 3, 25)
+    assert found.stopped == {"slow": 5}
+    assert found.kept == 1.0
+
+
+def test_a_hundred_thousand_decisions_take_seconds():
+    rng = np.random.default_rng(0)
+    curves = [curve(str(k), *rng.random(300).tolist()) for k in range(50)]
+    began = time.perf_counter()
+    what_if(curves, 1, 2, 300, orders=400)
+    assert time.perf_counter() - began < 10
 
 
 def test_only_a_whole_curve_can_win():

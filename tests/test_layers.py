@@ -14,7 +14,7 @@ ROWS = [
     {"errors"},
     {"settings", "spaces"},
     {"objective", "studies"},
-    {"data", "models", "search"},
+    {"data", "models", "search", "stopping"},
     {"training", "federated", "analysis", "report"},
     {"tasks"},
     {"backends"},

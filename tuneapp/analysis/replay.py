@@ -1,13 +1,9 @@
-"""What other settings of ASHA would have done to trials whose curves are known.
-
-The rule is that of Ray's scheduler, in plain Python so that a hundred thousand decisions take a second; a
-test holds it equal to Ray's own bracket.
-"""
+"""What other settings of ASHA would have done to trials whose curves are known."""
 
 import csv
 import math
-from bisect import insort
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,33 +11,8 @@ import numpy as np
 
 from tuneapp.errors import UsageError, nearest
 from tuneapp.settings import Metric
+from tuneapp.stopping.asha import Asha, rungs
 from tuneapp.studies import Study
-
-
-class Rungs:
-    """ASHA that stops and never promotes, as Ray runs it (Li et al., 2020; `AsyncHyperBandScheduler`).
-
-    Rungs stand at grace, grace * reduction, … up to max_iterations. A trial that comes to one is stopped
-    where its score is below the best 1 / reduction of those before it; the first one to come goes on.
-    """
-
-    def __init__(self, grace: int, reduction: int, max_iterations: int) -> None:
-        self.keep = 1 / reduction
-        count = int(np.log(max_iterations / grace) / np.log(reduction) + 1)
-        self.milestones = [grace * reduction**k for k in range(count)]
-        self._scores: list[list[float]] = [[] for _ in self.milestones]
-        self._passed: dict[str, int] = {}  # name -> rungs it came to
-
-    def stops(self, name: str, iteration: int, score: float) -> bool:
-        """Whether a trial that reports `score` (higher is better) after `iteration` is stopped."""
-        level = sum(milestone <= iteration for milestone in self.milestones) - 1
-        if level < self._passed.get(name, 0):
-            return False
-        self._passed[name] = level + 1
-        scores = self._scores[level]
-        stop = bool(scores) and score < _quantile(scores, 1 - self.keep)
-        insort(scores, score)
-        return stop
 
 
 @dataclass(frozen=True)
@@ -86,10 +57,12 @@ def what_if(
         )
     winner = incumbent(curves)
     rng = np.random.default_rng(seed)
-    as_run = _ends(curves, grace, reduction, max_iterations)
+    judged = [_judged(curve, grace, reduction) for curve in curves]
+    as_run = _ends(judged, Asha(grace, reduction, max_iterations))
     kept, used = 0, 0
     for _ in range(orders):
-        ends = _ends([curves[k] for k in rng.permutation(len(curves))], grace, reduction, max_iterations)
+        order = [judged[k] for k in rng.permutation(len(judged))]
+        ends = _ends(order, Asha(grace, reduction, max_iterations))
         kept += winner.name not in ends
         used += sum(ends.get(curve.name, curve.points[-1][0]) for curve in curves)
     known = sum(curve.points[-1][0] for curve in curves)
@@ -102,18 +75,32 @@ def incumbent(curves: Sequence[Curve]) -> Curve:
     return max((curve for curve in curves if curve.points[-1][0] == longest), key=lambda curve: curve.final)
 
 
-def _ends(curves: Iterable[Curve], grace: int, reduction: int, max_iterations: int) -> dict[str, int]:
+@dataclass(frozen=True)
+class _Judged:
+    """A curve's points at which a rule of rungs decides."""
+
+    name: str
+    last: int  # iteration of the curve's last point
+    points: list[tuple[int, float]]
+
+
+def _judged(curve: Curve, grace: int, reduction: int) -> _Judged:
+    """The first point at or after each rung: picked once, for there are hundreds of orders to replay."""
+    iterations = [iteration for iteration, _ in curve.points]
+    last = iterations[-1]
+    positions = {bisect_left(iterations, rung) for rung in rungs(grace, reduction, below=last + 1)}
+    return _Judged(curve.name, last, [curve.points[position] for position in sorted(positions)])
+
+
+def _ends(curves: Sequence[_Judged], rule: Asha) -> dict[str, int]:
     """name -> iteration at which it is stopped.
 
     In turn or side by side is all one: what counts is the order in which trials come to a rung.
     """
-    rungs = Rungs(grace, reduction, max_iterations)
-    milestones = set(rungs.milestones)
     ends = {}
-    for curve in curves:
-        last = curve.points[-1][0]
+    for number, curve in enumerate(curves):
         for iteration, score in curve.points:
-            if iteration in milestones and rungs.stops(curve.name, iteration, score) and iteration < last:
+            if rule.report(number, iteration, score) is not None and iteration < curve.last:
                 ends[curve.name] = iteration
                 break
     return ends
@@ -158,12 +145,3 @@ def curves_of_folder(folder: Path, metric: Metric) -> list[Curve]:
         first = points[0][0]
         curves.append(Curve(file.stem, [(i - first + 1, s) for i, s in points if math.isfinite(s)]))
     return curves
-
-
-def _quantile(ordered: list[float], q: float) -> float:
-    """numpy's linear one, to the bit, of a list that is sorted already."""
-    position = q * (len(ordered) - 1)
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    share, gap = position - below, ordered[above] - ordered[below]
-    return ordered[above] - gap * (1 - share) if share >= 0.5 else ordered[below] + gap * share

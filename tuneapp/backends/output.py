@@ -83,7 +83,7 @@ class _Cutter(threading.Thread):
     a thread takes longer than a short trial."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
+        super().__init__(daemon=True, name="tuneapp-output")
         self.output: Output | None = None
         self.start()
 

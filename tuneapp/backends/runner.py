@@ -1,14 +1,17 @@
-"""A trial in the process that runs it, whoever drives that: one iteration a call."""
+"""A trial in the process that runs it, whoever drives that: one iteration per call."""
 
-import os
+import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tuneapp import objective, tasks
 from tuneapp.backends import checkpoints
+from tuneapp.backends.isolation import Baseline
+from tuneapp.backends.outcomes import End, Outcomes, Report
 from tuneapp.backends.output import Output, last_words, path_of
 from tuneapp.errors import TuneappError
 from tuneapp.objective import Context, Diverged, iterate
@@ -16,37 +19,32 @@ from tuneapp.settings import Config, Metrics, Request
 from tuneapp.studies import TrialState
 from tuneapp.tasks import functions
 
-# What a step returns. `ended` comes with the reason: in the last step of a trial, alone or with its metrics.
-ITERATION, METRICS, CHECKPOINT, ENDED, REASON, DETAILS = (
-    "iteration",
-    "metrics",
-    "checkpoint",
-    "ended",
-    "reason",
-    "details",
-)
-Step = dict[str, Any]
 OURS = (__file__, functions.__file__, objective.__file__)  # what stands between a driver and an objective
 MERCY = 1.0  # seconds that a trial whose time is over has to end by itself
 
 
 class Runner:
-    """Runs the trials of a study, one after the other. Exceptions come back as a failed trial's reason, so
+    """Runs the trials of a study, one after the other. Whatever a trial raises comes back as its end, so
     that one bad config costs no process; only the death of the process is the driver's to handle."""
 
     def __init__(
-        self, request: Request, run: Path, function: Any = None, pool: Any = None, captures: bool = True
+        self, request: Request, run: Path, function: Any = None, pool: Any = None, shared: bool = True
     ) -> None:
         """function: of a task that was passed by value. pool: where a federation's clients train.
-        captures: what a trial prints goes to its file, not to the terminal."""
-        self.request, self.run_path, self.pool, self.captures = request, run, pool, captures
+        shared: the process is a worker's, which serves many trials: each finds it as it began, its output
+        goes to its file, and what looks like Ctrl-C is the trial's own doing."""
+        self.request, self.run_path, self.pool, self.shared = request, run, pool, shared
         self.function = function
         self.results: Generator[Metrics] | None = None
         self.output: Output | None = None
+        self.baseline = Baseline() if shared else None
+        if function is not None:
+            _offer_as_main(function)
 
     def begin(self, number: int, config: Config, seed: int) -> None:
         self.close()
         self.iterations = 0
+        self.seconds = 0.0
         self.plain = False  # the objective returned its result: there will be no other
         self.keeps = False  # something to go on from
         self.resumed_from: Path | None = None
@@ -54,65 +52,79 @@ class Runner:
         self.checkpoints = checkpoints.of_trial(self.run_path, number)
         path = path_of(self.run_path, number)
         self.died_before = last_words(path)
-        self.output = Output(path) if self.captures else None
+        if self.baseline is not None:
+            self.baseline.restore(seed, max(1, int(self.request.resources.cpus)))
+            self.output = Output(path)
         limit = self.request.resources.trial_timeout
         self.deadline = None if limit is None else time.monotonic() + limit
         if limit is not None and self.output is not None:
             self.output.dump_and_die_after(limit + MERCY)
         self.results = self._run(config, seed)
 
-    def step(self) -> Step:
-        """The next iteration, or the end."""
-        step = self._step()
-        if ENDED in step:
+    def step(self) -> Outcomes:
+        """The next iteration, or the end, or an iteration that is the last and the end."""
+        outcomes = self._step()
+        if isinstance(outcomes[-1], End):
             self.close()
-        return step
+            left = "" if self.baseline is None else self.baseline.leftovers()
+            return (*outcomes[:-1], replace(outcomes[-1], seconds=self.seconds, replace_worker=left))
+        return outcomes
 
     def close(self) -> None:
         """Drop the trial where it is; what it prints until then is kept."""
         if self.results is not None:
-            self.results.close()
+            try:
+                self.results.close()
+            except BaseException as error:
+                if not self.shared and isinstance(error, KeyboardInterrupt):
+                    raise
+                traceback.print_exc()  # into the trial's output: its end is decided already
             self.results = None
         if self.output is not None:
             self.output.close()
             self.output = None
 
-    def _step(self) -> Step:
+    def _step(self) -> Outcomes:
         if self.died_before is not None:
             reason, trace = self.died_before
-            return _end(TrialState.FAILED, explain_death(self.request, reason), trace)
+            return (End(TrialState.FAILED, explain_death(self.request, reason), trace),)
         assert self.results is not None
+        began = time.perf_counter()
         try:
             metrics = next(self.results)
-        except StopIteration:
-            return _end(TrialState.FINISHED)
-        except Diverged as error:
-            return _end(TrialState.DIVERGED, str(error))
-        except TuneappError as error:
-            return _end(TrialState.FAILED, str(error))
-        except SystemExit as error:
-            return _end(TrialState.FAILED, f"it called sys.exit({error.code!r})", _trace(error))
-        except Exception as error:
-            return _end(TrialState.FAILED, f"{type(error).__name__}: {error}", _trace(error))
+        except BaseException as error:
+            self.seconds += time.perf_counter() - began
+            return (self._end(error),)
+        self.seconds += time.perf_counter() - began
         kept = self.resumed_from
         if kept is None and self.keeps:
-            kept = self.checkpoints.keep(self.iterations, metrics | {ITERATION: self.iterations})
+            kept = self.checkpoints.keep(self.iterations, metrics, self.request.metric)
         self.resumed_from = None
-        step = {
-            ITERATION: self.iterations,
-            METRICS: metrics,
-            CHECKPOINT: None if kept is None else str(kept.relative_to(self.run_path)),
-            self.request.metric.name: metrics[self.request.metric.name],  # what the scheduler reads
-        }
+        where = None if kept is None else str(kept.relative_to(self.run_path))
+        report = Report(self.iterations, metrics, where, self.seconds)
         if self.plain:
-            step |= _end(TrialState.FINISHED)
-        elif self.deadline is not None and time.monotonic() > self.deadline:
-            step |= _end(TrialState.FAILED, explain_death(self.request, "Timeout"))
-        return step
+            return report, End(TrialState.FINISHED)
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            return report, End(TrialState.FAILED, explain_death(self.request, "Timeout"))
+        return (report,)
+
+    def _end(self, error: BaseException) -> End:
+        match error:
+            case StopIteration():
+                return End(TrialState.FINISHED)
+            case Diverged():
+                return End(TrialState.DIVERGED, describe(error, with_type=False))
+            case TuneappError():
+                return End(TrialState.FAILED, describe(error, with_type=False))
+            case SystemExit():
+                return End(TrialState.FAILED, f"it called sys.exit({error.code!r})", trace_of(error))
+            case KeyboardInterrupt() if not self.shared:
+                raise error
+        return End(TrialState.FAILED, describe(error), trace_of(error))
 
     def _run(self, config: Config, seed: int) -> Generator[Metrics]:
-        """The trial's metrics, from the iteration of its checkpoint on: that one is told again, since the
-        process may have died before anyone heard of it."""
+        """The trial's metrics, from the iteration of its checkpoint on: that one is reported again, since
+        the process may have died before anyone heard of it."""
         task = tasks.build(self.request, self.function)
         self.keeps = task.keeps
         context = Context.of(
@@ -122,11 +134,8 @@ class Runner:
             timeout=self.request.resources.trial_timeout,
             pool=self.pool,
         )
-        os.environ["OMP_NUM_THREADS"] = str(context.threads)  # Ray sets it only where it is unset
-        if (latest := self.checkpoints.latest()) is not None:
-            context.checkpoint, metrics = latest
-            self.iterations = int(metrics.pop(ITERATION))
-            self.resumed_from = context.checkpoint
+        for self.iterations, self.resumed_from, metrics in self.checkpoints.all()[:1]:
+            context.checkpoint = self.resumed_from
             yield metrics
         result = task.objective(config, context)
         self.plain = not isinstance(result, Iterator)
@@ -135,7 +144,16 @@ class Runner:
             yield metrics
 
 
-def _trace(error: BaseException) -> str:
+def describe(error: BaseException, with_type: bool = True) -> str:
+    """What an error says, even one whose own words raise."""
+    try:
+        text = str(error)
+    except Exception as second:
+        text = f"its message cannot be shown, since that raises {type(second).__name__}"
+    return f"{type(error).__name__}: {text}" if with_type else text
+
+
+def trace_of(error: BaseException) -> str:
     """The traceback as if the objective had been called by itself."""
     inner = error.__traceback__
     while inner is not None and inner.tb_frame.f_code.co_filename in OURS:
@@ -149,5 +167,13 @@ def explain_death(request: Request, reason: str) -> str:
     return f"its worker died: {reason}"
 
 
-def _end(state: TrialState, reason: str = "", details: str = "") -> Step:
-    return {"done": True, ENDED: state.value, REASON: reason, DETAILS: details}
+def _offer_as_main(function: Any) -> None:
+    """Put what a function from a script brings along where processes that it starts look for it.
+
+    multiprocessing names a function by its module, which is `__main__` for a script's: there the worker has
+    a program of its own.
+    """
+    main = sys.modules["__main__"]
+    for name, value in getattr(function, "__globals__", {}).items():
+        if getattr(value, "__module__", None) == "__main__" and not hasattr(main, name):
+            setattr(main, name, value)

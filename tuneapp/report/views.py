@@ -9,6 +9,7 @@ from tuneapp.analysis.axes import Array
 from tuneapp.report.style import origin_group
 from tuneapp.report.tables import last_moment
 from tuneapp.settings import Metric
+from tuneapp.stopping import make_rule
 from tuneapp.studies import Study, Trial, TrialState
 
 NO_RESULT = "No trial has a result yet."
@@ -76,15 +77,9 @@ def some_of(shown: Sequence[Trial], trials: Sequence[Trial]) -> str:
 
 
 def rungs(study: Study) -> list[int]:
-    """Iterations at which the scheduler cuts: grace * reduction^k below the maximum; [] where it has none."""
-    settings = study.request.scheduler
-    found = []
-    rung = settings.grace_iterations
-    most = settings.max_iterations or max((trial.iterations for trial in study.trials), default=0)
-    while settings.type == "asha" and rung < most:
-        found.append(rung)
-        rung *= settings.reduction
-    return found
+    """Iterations before the limit, or the longest trial's, at which one may be stopped; [] if at any."""
+    most = study.request.scheduler.max_iterations or max((t.iterations for t in study.trials), default=0)
+    return make_rule(study.request.scheduler).rungs(below=most)
 
 
 def second_value(trial: Trial, metric: Metric) -> float | None:

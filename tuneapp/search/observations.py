@@ -7,7 +7,8 @@ import numpy as np
 
 from tuneapp.search.base import Array, Problem
 from tuneapp.search.repeats import by_config, noise
-from tuneapp.settings import Config, SchedulerSettings
+from tuneapp.settings import Config
+from tuneapp.stopping.asha import rungs
 from tuneapp.studies import Trial, TrialState
 
 
@@ -58,18 +59,10 @@ def observe(trials: list[Trial], problem: Problem) -> Observations:
 def _on_the_way(trial: Trial, problem: Problem, longest: int) -> list[tuple[float, float]]:
     """(score, budget) at the rungs before a full trial, and where the trial was stopped."""
     most = problem.scheduler.max_iterations or longest
-    rungs = _rungs(problem.scheduler, most)
-    return [
-        (score, math.log(iteration) / math.log(most))
-        for iteration, score in trial.course(problem.metric)
-        if (iteration in rungs or (trial.state is TrialState.STOPPED and iteration == trial.iterations))
-        and iteration < most
-    ]
-
-
-def _rungs(scheduler: SchedulerSettings, most: int) -> set[int]:
-    rungs, rung = set(), scheduler.grace_iterations
-    while rung < most:
-        rungs.add(rung)
-        rung *= scheduler.reduction
-    return rungs
+    course = [(iteration, score) for iteration, score in trial.course(problem.metric) if iteration < most]
+    at = rungs(problem.scheduler.grace_iterations, problem.scheduler.reduction, below=most)
+    # A rung is judged at the first report from it on: a metric need not come in every iteration.
+    judged = {next((i for i, _ in course if i >= rung), 0) for rung in at}
+    if trial.state is TrialState.STOPPED:
+        judged.add(trial.iterations)
+    return [(score, math.log(i) / math.log(most)) for i, score in course if i in judged]

@@ -19,14 +19,16 @@ class Race:
     def __init__(self, metric: Metric, trials: Iterable[Trial] = ()) -> None:
         self.metric = metric
         self.contenders: list[Trial] = []
+        self.losers: list[Trial] = []  # of the last trial added: they can't become the incumbent any more
         self._best_at: list[float] = []  # [iteration - 1] -> best score of any succeeded trial by then
         for trial in trials:
             self.add(trial)
 
-    def add(self, trial: Trial) -> list[Trial]:
-        """Take an ended trial into account; returns those that can't become the incumbent any more."""
+    def add(self, trial: Trial) -> None:
+        """Take an ended trial into account."""
         if not trial.succeeded or self._score(trial) is None:
-            return [trial]
+            self.losers = [trial]
+            return
         course = dict(trial.course(self.metric))
         score = -math.inf
         self._best_at += [-math.inf] * (trial.iterations - len(self._best_at))
@@ -39,8 +41,7 @@ class Race:
         complete = max((each for each in inside if each.complete), key=self.rank, default=None)
         if complete is not None:
             inside = [each for each in inside if self.rank(each) >= self.rank(complete)]
-        self.contenders = inside
-        return [each for each in entered if each not in inside]
+        self.contenders, self.losers = inside, [each for each in entered if each not in inside]
 
     @property
     def best(self) -> Trial | None:

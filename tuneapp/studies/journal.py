@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tuneapp.studies.directory import RunDirectory
-from tuneapp.studies.events import Ended, Event
-from tuneapp.studies.incumbent import Race
+from tuneapp.studies.events import Event
 from tuneapp.studies.study import Study
 
 Listener = Callable[[Event], None]
@@ -19,14 +18,11 @@ class Journal:
         """listeners hear of each event once it is written and the study knows of it, in their order."""
         self.run, self.study = run, study
         self.listeners = listeners or []
-        study.race = Race(study.metric, (trial for trial in study.trials if trial.over))
         self._clock_before = study.clock  # what earlier drivers have run
         self._first: float | None = None  # this driver's first event: what lies before it is a pause
 
     def write(self, event: Event) -> None:
         self.study.apply(self.run.append(replace(event, time=time.time(), clock=self._clock())))
-        if isinstance(event, Ended) and self.study.race is not None:
-            self.study.race.add(self.study.trials[event.trial])
         for listener in self.listeners:
             listener(event)
 

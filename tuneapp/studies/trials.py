@@ -93,6 +93,14 @@ class Trial:
         """The latest checkpoint, from which the trial can go on."""
         return next((each.checkpoint for each in reversed(self.history) if each.checkpoint), None)
 
+    def kept(self, metric: Metric) -> str | None:
+        """The checkpoint that holds what the trial is worth: that of its best iteration where it counts at
+        its best, else the latest."""
+        if metric.at == "last":
+            return self.checkpoint
+        iteration = self.counting(metric)
+        return None if iteration is None else iteration.checkpoint
+
     def curve(self, name: str) -> list[tuple[int, float]]:
         """(iteration, value) wherever the metric of that name was reported."""
         return [(each.number, each.metrics[name]) for each in self.history if name in each.metrics]

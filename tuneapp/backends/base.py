@@ -1,0 +1,315 @@
+"""What every backend drives: a session asks, starts, reports and ends trials; the backend says where they run.
+
+A backend is a function `drive(session)`: it connects, calls `session.plan(trials at once)`, takes trials
+from `session.next()`, hands their outcomes to `session.take(...)`, and returns when nothing runs and nothing
+is left.
+"""
+
+import math
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
+
+from tuneapp.backends import checkpoints, output
+from tuneapp.backends.outcomes import End, Outcomes, Report
+from tuneapp.backends.runner import describe, explain_death
+from tuneapp.search import Search, make_search
+from tuneapp.spaces import SearchSpace
+from tuneapp.stopping import Rule, make_rule
+from tuneapp.studies import (
+    Asked,
+    Closed,
+    Ended,
+    Event,
+    Journal,
+    Planned,
+    Race,
+    Reported,
+    Restarted,
+    RunDirectory,
+    Started,
+    Study,
+    Trial,
+    TrialState,
+)
+
+
+class Observer:
+    """Sees a study as it runs. Its methods do nothing: those who watch override what they need."""
+
+    def on_event(self, study: Study, event: Event) -> None:
+        """Called after each event, when it is written and the study and the search know of it."""
+
+    def on_tick(self, study: Study) -> None:
+        """Called now and then, after events and while nothing happens."""
+
+    def tell(self, line: str) -> None:
+        """Takes a line of news for the user."""
+
+
+class Backend(Protocol):
+    def __call__(self, session: "Session") -> None:
+        """Run trials until none is left; KeyboardInterrupt leaves the rest to a resume."""
+
+
+class Session:
+    """One driver's life of a study."""
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        observer: Observer,
+        *,
+        function: bytes | None = None,
+        knows_limit: bool = True,
+    ) -> None:
+        """function: the objective of a task that was passed by value, pickled. knows_limit: the task is
+        told the limit of iterations and ends there by itself."""
+        self.run, self.function, self.knows_limit = run, function, knows_limit
+        self.observer = observer
+        self.study = run.read()
+        self._stack = ExitStack()
+        self._unfinished: deque[Trial] = deque()
+        self._worked: dict[int, float] = {}  # trial -> seconds that its earlier lives have worked
+        self._scores: dict[int, float] = {}  # trial -> best score so far, where a metric counts at its best
+        self._broken_observer = False
+        self._told_of_leftovers = False
+        self.search: Search
+        self.rule: Rule
+
+    def __enter__(self) -> "Session":
+        self._stack.enter_context(self.run.lock())
+        self.run.mend()
+        self.study = self.run.read()
+        self.study.race = Race(self.study.metric, (trial for trial in self.study.trials if trial.over))
+        self.journal = Journal(self.run, self.study, [self._heard])
+        self._stack.enter_context(_ended_as_by_ctrl_c())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def plan(self, at_once: int) -> None:
+        """Called once the backend knows how many trials fit at once; calling it again starts a new search
+        and a new rule from what the study holds by then."""
+        self._tell_of_idle_workers(at_once)
+        if not self.study.trials and self.study.request.search.lag is None:
+            self.journal.write(Planned(at_once - 1))
+        self.search = self._search(at_once)
+        self.rule = make_rule(self.study.request.scheduler, self.study.metric)
+        self._scores = {}
+        for number, iteration in self.study.arrivals:
+            value = iteration.metrics.get(self.study.metric.name)
+            if value is not None and math.isfinite(value):
+                self.rule.report(number, iteration.number, self._score(number, value))
+        self._unfinished = deque(trial for trial in self.study.trials if not trial.over)
+
+    def next(self) -> Trial | None:
+        """The next trial to start: first those that an earlier life left unfinished. None: there is none now,
+        or none any more where `exhausted`."""
+        if self._unfinished:
+            return self._unfinished.popleft()
+        proposal = None if self.search.exhausted else self.search.ask()
+        if proposal is None:
+            return None
+        number = len(self.study.trials)
+        self.journal.write(Asked(number, proposal.config, proposal.origin, proposal.seed))
+        return self.study.trials[number]
+
+    @property
+    def exhausted(self) -> bool:
+        return not self._unfinished and self.search.exhausted
+
+    def start(self, trial: Trial) -> None:
+        """A worker takes the trial."""
+        self._worked[trial.number] = trial.seconds
+        if trial.started is None:
+            self.journal.write(Started(trial.number))
+
+    def restart(self, trial: Trial) -> None:
+        """Its worker was lost, and another one takes it."""
+        self._worked[trial.number] = trial.seconds
+        self.journal.write(Restarted(trial.number))
+
+    def take(self, trial: Trial, outcomes: Outcomes, worker: str) -> bool:
+        """What a trial's process gave; returns whether the trial goes on."""
+        for outcome, following in zip(outcomes, (*outcomes[1:], None), strict=True):
+            if isinstance(outcome, End):
+                self._end(trial, outcome.state, outcome.reason, outcome.details, outcome.seconds)
+                self._tell_of_leftovers(trial, outcome)
+                return False
+            if not self._report(trial, outcome, worker, ends=following is not None):
+                return False
+        return True
+
+    def lose(self, trial: Trial, cause: str) -> None:
+        """A trial's process died. `cause` is what the driver knows; the process may have said more."""
+        words = output.last_words(output.path_of(self.run.path, trial.number))
+        if words is None:
+            self._end(trial, TrialState.FAILED, f"its worker died: {cause}")
+        else:
+            self._end(trial, TrialState.FAILED, explain_death(self.study.request, words[0]), words[1])
+
+    def has_last_words(self, trial: Trial) -> bool:
+        """Whether a trial's process could say why it died: it would die again."""
+        return output.last_words(output.path_of(self.run.path, trial.number)) is not None
+
+    def fail(self, trial: Trial, reason: str) -> None:
+        """End a trial for a reason that the driver alone knows."""
+        self._end(trial, TrialState.FAILED, reason)
+
+    def tick(self) -> None:
+        self._observe(lambda: self.observer.on_tick(self.study))
+
+    def tell(self, line: str) -> None:
+        self.observer.tell(line)
+
+    def close(self) -> None:
+        """Write that the study is at its end, if every trial is over and the search wants no more."""
+        if self.study.over < len(self.study.trials) or not self._search(1).exhausted:
+            return
+        best = self.study.best
+        for trial in self.study.trials:
+            if trial.checkpoint is not None and trial is not best:
+                checkpoints.of_trial(self.run.path, trial.number).delete()
+        self.journal.write(Closed())
+
+    def _report(self, trial: Trial, report: Report, worker: str, ends: bool) -> bool:
+        limit, metric = self.study.request.scheduler.max_iterations, self.study.metric
+        if report.number <= trial.iterations:
+            return True  # reported again after a restart
+        seconds = self._worked.get(trial.number, 0.0) + report.seconds
+        if limit is not None and report.number > limit:
+            reason = f"cut at the limit of {limit} iterations, with more to give"
+            self._end(trial, TrialState.LIMITED, reason, seconds=report.seconds)
+            return False
+        self.journal.write(
+            Reported(
+                trial.number, report.number, report.metrics, worker, report.checkpoint, round(seconds, 6)
+            )
+        )
+        if ends:
+            return True
+        if report.number == limit and self.knows_limit:
+            self._end(trial, TrialState.FINISHED, seconds=report.seconds)
+            return False
+        value = report.metrics.get(metric.name)
+        if value is None:
+            return True  # a rule waits for the next iteration that has the metric
+        stop = self.rule.report(trial.number, report.number, self._score(trial.number, value))
+        if stop is not None:
+            self._end(trial, TrialState.STOPPED, stop.reason, seconds=report.seconds)
+            return False
+        return True
+
+    def _end(
+        self,
+        trial: Trial,
+        state: TrialState,
+        reason: str = "",
+        details: str = "",
+        seconds: float | None = None,
+    ) -> None:
+        """End a trial; of all ended ones only those that may still be the incumbent keep their checkpoints."""
+        worked = None if seconds is None else round(self._worked.get(trial.number, 0.0) + seconds, 6)
+        race = self.study.race
+        assert race is not None
+        self.journal.write(Ended(trial.number, state, reason, details, worked))
+        if not self.study.several_seeds:  # else every trial may yet be the best of the best config
+            for loser in race.losers:
+                checkpoints.of_trial(self.run.path, loser.number).delete()
+
+    def _heard(self, event: Event) -> None:
+        """After the file and the study: the search, then whoever watches."""
+        if isinstance(event, Ended) and self.study.race is not None:
+            self.study.race.add(self.study.trials[event.trial])
+        if isinstance(event, Asked | Started | Restarted | Reported | Ended):
+            self.search.tell(self.study.trials[event.trial])
+        self._observe(lambda: self.observer.on_event(self.study, event))
+
+    def _observe(self, call: Callable[[], None]) -> None:
+        """Watching never ends a study: an error is told once, and the watching goes on."""
+        try:
+            call()
+        except Exception as error:
+            if not self._broken_observer:
+                self._broken_observer = True
+                self.observer.tell(f"showing the study failed, and it goes on: {describe(error)}")
+
+    def _score(self, number: int, value: float) -> float:
+        """What a rule compares: higher is better; the best so far where that is what counts."""
+        score = self.study.metric.score(value)
+        if self.study.metric.at == "best":
+            score = self._scores[number] = max(score, self._scores.get(number, -math.inf))
+        return score
+
+    def _search(self, in_flight: int) -> Search:
+        """A search that has been told everything that the study holds."""
+        request = self.study.request
+        space = SearchSpace.from_dict(request.space)
+        search = make_search(
+            space, request.metric, request.search, request.scheduler, in_flight, request.also
+        )
+        for trial in self.study.trials:
+            search.tell(trial)
+        return search
+
+    def _tell_of_idle_workers(self, at_once: int) -> None:
+        """Warn where the first proposals of the model must wait while workers have nothing to do."""
+        search = self.study.request.search
+        first = search.warmup_trials + len(self.study.request.space.get("points") or ())
+        if search.algorithm == "bayes" and first < min(at_once, search.samples) and not self.study.trials:
+            self.tell(
+                f"{at_once} trials fit at once, but only {first} come before the model, so workers will be "
+                f"idle or guess; --warmup {at_once} gives each a random config first."
+            )
+
+    def _tell_of_leftovers(self, trial: Trial, end: End) -> None:
+        if end.replace_worker and not self._told_of_leftovers:
+            self._told_of_leftovers = True
+            self.tell(
+                f"trial {trial.number} left behind {end.replace_worker}; its worker was replaced, as after any "
+                "trial that does so (a worker's start costs a second or so)."
+            )
+
+
+def drive(
+    backend: Backend,
+    run: RunDirectory,
+    observer: Observer,
+    *,
+    function: bytes | None = None,
+    knows_limit: bool = True,
+) -> Study:
+    """Run all trials that the request asks for and the record does not hold yet; returns the study.
+
+    One whose trials are not all over was interrupted; calling this again goes on.
+    """
+    with Session(run, observer, function=function, knows_limit=knows_limit) as session:
+        try:
+            backend(session)
+        except KeyboardInterrupt:
+            return session.study
+        session.close()
+    return session.study
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """A cluster's queue, a closed terminal or `kill` ends a study as Ctrl-C does: saved, to be resumed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {
+        name: signal.signal(getattr(signal, name), lambda number, frame: signal.raise_signal(signal.SIGINT))
+        for name in names
+    }
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
