@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneapp import session, studies
-from tuneapp.errors import UsageError, lookup
+from tuneapp.errors import UsageError
 from tuneapp.objective import Diverged, iterate
 from tuneapp.search import make_search
 from tuneapp.settings import Config, Metric, Request, SearchSettings
@@ -45,7 +45,7 @@ class Study(studies.Study):
         """
         from tuneapp import report
 
-        return lookup(name, report.PLOTS, "plot")(self, *arguments, **options)
+        return report.plot(self, name, *arguments, **options)
 
     def __repr__(self) -> str:
         from tuneapp import report

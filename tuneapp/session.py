@@ -333,7 +333,7 @@ def _carry_on(run: RunDirectory, show: Show, backend: str, function: bytes | Non
         refresher.stop()
     if study.closed:
         conclude(run, study)
-    report.write(run, pictures=show.pictures)
+    report.write(run, show.pictures, show.tell)
     return study
 
 
