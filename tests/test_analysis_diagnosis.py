@@ -162,12 +162,12 @@ def test_one_seed_ranks_nothing() -> None:
 def test_a_clear_winner_is_named_with_its_interval() -> None:
     told = verdict(finals_of(a=[0.80, 0.81, 0.82], b=[0.60, 0.61, 0.62], c=[0.79, 0.83, 0.80]), ACCURACY)
     assert told[0].startswith("a is best with a mean val_accuracy of 0.81; it is ahead of b by 0.2 [")
-    assert told[1].startswith("It cannot be told from c by ")
+    assert told[1].startswith("It does not differ significantly from c by ")
 
 
-def test_overlapping_seeds_are_no_effect_beyond_noise() -> None:
+def test_overlapping_seeds_are_no_significant_effect() -> None:
     (words,) = verdict(finals_of(a=[0.80, 0.70, 0.75], b=[0.72, 0.78, 0.74]), ACCURACY)
-    assert words.startswith("No effect beyond noise")
+    assert words.startswith("No significant effect")
 
 
 def test_a_value_that_lost_a_seed_is_never_best() -> None:

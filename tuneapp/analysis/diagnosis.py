@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tuneapp.analysis.numbers import Array, deviation, finite, mean, median, number
+from tuneapp.analysis.numbers import Array, deviation, finite, mean, median, number, unit_of
 from tuneapp.settings import Metric
 
 Points = Sequence[tuple[int, float]]  # (iteration, value), in order
@@ -313,9 +313,9 @@ def paired(
         return None
     from scipy import stats
 
-    largest = max(max(abs(first[seed]), abs(second[seed])) for seed in seeds) or 1.0
+    unit = unit_of([numbers[seed] for seed in seeds for numbers in (first, second)])
     # Scaled, as differences and squares of the largest floats overflow.
-    gaps = np.array([first[seed] / largest - second[seed] / largest for seed in seeds])
+    gaps = np.array([first[seed] / unit - second[seed] / unit for seed in seeds])
     middle, quantile = float(gaps.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, max(1, len(gaps) - 1)))
     if len(gaps) < 2:
         low, high = math.nan, math.nan
@@ -328,7 +328,7 @@ def paired(
         level = 1 - 2 * float(stats.norm.sf(quantile * math.sqrt(len(gaps) / (len(gaps) - 1))))
         drawn = stats.bootstrap((gaps,), np.mean, confidence_level=level, method="percentile", rng=0)
         low, high = float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
-    return Difference(*labels, middle * largest, low * largest, high * largest, len(gaps))
+    return Difference(*labels, middle * unit, low * unit, high * unit, len(gaps))
 
 
 def results(runs: Sequence[Run], metric: Metric) -> dict[str, dict[int, float]]:

@@ -21,10 +21,8 @@ WIDEST = 40  # characters of a whole number; a longer one is rounded
 
 def mean(values: Sequence[float]) -> float:
     """Finite for finite values, however large; there must be one value or more."""
-    largest = max(map(abs, values))
-    if largest == 0 or not math.isfinite(largest):
-        return math.fsum(values) / len(values)
-    return math.fsum(value / largest for value in values) / len(values) * largest
+    unit = unit_of(values)
+    return math.fsum(value / unit for value in values) / len(values) * unit
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -32,12 +30,16 @@ def deviation(values: Sequence[float]) -> float:
 
     There must be two values or more.
     """
-    largest = max(map(abs, values))
-    if largest == 0 or not math.isfinite(largest):
-        return 0.0 if largest == 0 else math.nan
-    scaled = [value / largest for value in values]
+    unit = unit_of(values)
+    scaled = [value / unit for value in values]
     middle = math.fsum(scaled) / len(scaled)
-    return math.sqrt(math.fsum((value - middle) ** 2 for value in scaled) / (len(scaled) - 1)) * largest
+    return math.sqrt(math.fsum((value - middle) ** 2 for value in scaled) / (len(scaled) - 1)) * unit
+
+
+def unit_of(values: Iterable[float]) -> float:
+    """The power of two by which the finite values can be divided, without rounding, to lie within -2 and 2."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 
 
 def median(values: Sequence[float]) -> float:

@@ -18,8 +18,8 @@ def compare(
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Set searches side by side at equal trials, epochs and seconds, and effects value by value."""
-    from tuneapp.errors import UsageError
     from tuneapp.analysis.compare import compare as compared
+    from tuneapp.errors import UsageError
     from tuneapp.report.compare import comparison_text
     from tuneapp.report.plots.compare import comparison_plot
     from tuneapp.studies import find_run

@@ -6,6 +6,7 @@ which one and why.
 
 import json
 from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +75,18 @@ def write(run: RunDirectory, plots: bool = True, tell: Callable[[str], None] | N
     page = run.path / "report.html"
     with left_out.guard("report.html"):
         write_whole(page, _render(analysis, left_out))
+    if "report.html" in left_out.by_part:
+        with left_out.guard("report.html in plain text"):
+            write_whole(page, _plain_page(analysis, left_out))
     if tell is not None:
         for line in left_out.lines:
             tell(line)
     return page
+
+
+def _plain_page(analysis: Analysis, left_out: LeftOut) -> str:
+    text = "\n\n".join([summary(analysis.study), *left_out.lines])
+    return f"<!doctype html><title>{escape(analysis.study.name)}</title><pre>{escape(text)}</pre>\n"
 
 
 def _write_plots(analysis: Analysis, folder: Path, left_out: LeftOut) -> Sequence[Path]:
