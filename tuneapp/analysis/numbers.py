@@ -37,7 +37,7 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def unit_of(values: Iterable[float]) -> float:
-    """The power of two by which the finite values can be divided, without rounding, to lie within -2 and 2."""
+    """The power of two that brings finite values, divided by it without rounding, between -2 and 2."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 

@@ -85,7 +85,7 @@ def _unit(ordered: list[float]) -> float:
     largest = max(abs(ordered[0]), abs(ordered[-1]))
     if largest == 0 or 1 / PLAIN < largest < PLAIN:
         return 1.0
-    return float(f"1e{math.floor(math.log10(largest))}")
+    return float(f"1e{math.floor(math.log10(largest))}") or largest  # 1e-324 is no float
 
 
 def _spans_decades(ordered: list[float]) -> bool:

@@ -55,7 +55,7 @@ def chart_data(analysis: Analysis, left_out: LeftOut) -> dict[str, Any]:
         "effects": [],
         "fronts": [],
         "importances": None,
-        "model": "",
+        "model": "No hyperparameter is searched.",
         "dependence": [],
         "order": [],
         "maps": {},
@@ -72,8 +72,9 @@ def chart_data(analysis: Analysis, left_out: LeftOut) -> dict[str, Any]:
         data["effects"] = list(map(_effects, analysis.effects.tables if analysis.effects else []))
     with left_out.guard(FRONTS):
         data["fronts"] = [_front(analysis, front) for front in analysis.fronts]
-    with left_out.guard(MODEL):
-        data |= _model(analysis)
+    if data["axes"]:  # what a model says is drawn on them
+        with left_out.guard(MODEL):
+            data |= _model(analysis)
     return data
 
 

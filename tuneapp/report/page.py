@@ -17,6 +17,7 @@ from tuneapp.analysis import diagnosis
 from tuneapp.analysis.analysis import Analysis
 from tuneapp.analysis.effects.judge import Effects
 from tuneapp.analysis.numbers import number, text
+from tuneapp.analysis.repeats import RepeatedConfig
 from tuneapp.report import charts, story
 from tuneapp.report.effects import curve_panels, findings_of, table_of
 from tuneapp.report.guard import LeftOut
@@ -32,6 +33,7 @@ REFRESH_SECONDS = 15
 # Further parts that can be left out, beside those of charts.py.
 TABLE = "the table of trials"
 OUTCOMES = "the tables of effects"
+REPEATS = "the table of configs on several seeds"
 PROVENANCE = "the provenance"
 
 
@@ -44,11 +46,14 @@ def render(analysis: Analysis, left_out: LeftOut) -> str:
     columns: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     outcomes: list[dict[str, Any]] = []
+    repeats: list[RepeatedConfig] = []
     facts: dict[str, Any] = {"facts": [], "settings": [], "space": "", "command": ""}
     with left_out.guard(TABLE):
         columns, rows = _table(analysis)
     with left_out.guard(OUTCOMES):
         outcomes = _outcomes(analysis.effects) if analysis.effects else []
+    with left_out.guard(REPEATS):
+        repeats = analysis.repeats[:MAX_REPEATED]
     with left_out.guard(PROVENANCE):
         facts = _provenance(study)
     groups = story.failure_groups(study)
@@ -59,6 +64,7 @@ def render(analysis: Analysis, left_out: LeftOut) -> str:
         left_out=left_out.by_part,
         table_part=TABLE,
         outcomes_part=OUTCOMES,
+        repeats_part=REPEATS,
         provenance_part=PROVENANCE,
         refresh=REFRESH_SECONDS if progress == "running" else 0,
         written=time.strftime("%Y-%m-%d %H:%M:%S %Z"),
@@ -83,7 +89,7 @@ def render(analysis: Analysis, left_out: LeftOut) -> str:
         outcomes=outcomes,
         fronts=analysis.fronts,
         config_text=partial(config_text, names=varied_names(study)),
-        repeats=analysis.repeats[:MAX_REPEATED],
+        repeats=repeats,
         written_at=round(time.time()),
         rules=[
             *((kind, rule[2]) for kind, rule in diagnosis.RULES.items()),
