@@ -141,9 +141,9 @@ class SearchSpace:
         UsageError for a name that is not there, and for a bare value of another kind than the domain's.
         """
         if name not in self.hyperparameters:
-            known = ", ".join(self.hyperparameters)
+            names = ", ".join(self.hyperparameters)
             hint = nearest(name, self.hyperparameters)
-            raise SpaceError(f"is no hyperparameter of this space; it has {known}.{hint}", name, key=True)
+            raise SpaceError(f"is no hyperparameter of this space; it has {names}.{hint}", name, key=True)
         old = self.hyperparameters[name]
         try:
             new = Fixed(None) if domain is None else from_spec(domain)
