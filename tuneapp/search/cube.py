@@ -62,8 +62,12 @@ class Cube:
                 snapped[:, column] = centres[cells[:, column]]
         return snapped
 
-    def columns(self, points: Array) -> Array:
-        """[M, F] of snapped points, as the model sees them; coordinates of what is inactive may be nan."""
+    def columns(self, points: Array, observed: Array) -> Array:
+        """[M, F] of snapped points, as the model sees them; coordinates of what is inactive may be nan.
+
+        observed: the points that the model is fitted to, [N, D]. Of a categorical of more than FINE choices
+        only those that some of them have get a column: 10,000 columns would take minutes and gigabytes.
+        """
         active = self.active(points)
         columns = []
         for position, domain in enumerate(self.domains):
@@ -75,8 +79,11 @@ class Cube:
             elif domain.cardinality == 2:
                 columns.append(np.where(on, u > 0.5, 0.5)[:, None])
             else:
-                choices = np.arange(domain.cardinality)
-                chosen = np.where(on, u, 0.0) * domain.cardinality
+                number = len(domain.choices)
+                choices = np.arange(number)
+                if number > FINE:
+                    choices = np.unique((np.nan_to_num(observed[:, position]) * number).astype(int))
+                chosen = np.where(on, u, 0.0) * number
                 one_hot = (chosen[:, None].astype(int) == choices) & on[:, None]
                 columns.append(one_hot / np.sqrt(2))
         return np.hstack(columns) if columns else np.zeros((len(points), 1))
