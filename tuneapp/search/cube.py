@@ -92,18 +92,12 @@ class Cube:
         """[M, D]: which hyperparameters the config at each point has."""
         cells = _cells(np.nan_to_num(points))
         active: dict[str, NDArray[np.bool_]] = {}
-
-        def of(name: str) -> NDArray[np.bool_]:
-            if name in active:
-                return active[name]
-            on = np.ones(len(points), dtype=bool)
-            for parent, wanted in (self.space.hyperparameters[name].when or {}).items():
-                on &= of(parent) & self._listed(parent, tuple(wanted), cells)
-            active[name] = on
-            return on
-
+        for name, domain in self.space.ordered.items():
+            active[name] = np.ones(len(points), dtype=bool)
+            for parent, wanted in (domain.when or {}).items():
+                active[name] &= active[parent] & self._listed(parent, tuple(wanted), cells)
         return (
-            np.column_stack([of(name) for name in self.names])
+            np.column_stack([active[name] for name in self.names])
             if self.names
             else np.ones((len(points), 0), bool)
         )
