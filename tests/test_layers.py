@@ -30,10 +30,9 @@ def test_imports_keep_to_the_contracts() -> None:
 
 def test_an_import_that_looks_up_breaks_them_even_inside_a_function(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "tuneapp", tmp_path / "tuneapp", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "tuneapp" / "stopping" / "none.py").open("a") as file:
-        file.write(
-            "\n\ndef look_up():\n    import ray\n    from tuneapp.analysis import axes\n    return axes, ray\n"
-        )
+    rule = tmp_path / "tuneapp" / "stopping" / "none.py"
+    upward = "def look_up():\n    import ray\n    from tuneapp.analysis import axes\n    return axes, ray\n"
+    rule.write_text(rule.read_text() + upward)
     answer = lint_imports(tmp_path)
     assert answer.returncode == 1
     assert "tuneapp.stopping.none -> tuneapp.analysis.axes" in answer.stdout
