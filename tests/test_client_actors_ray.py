@@ -5,11 +5,11 @@ import signal
 
 import numpy as np
 import pytest
-from federations import SMALL, context, pictures
+from federations import SMALL, brightened_rows, context
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
-IMAGES = pictures()
+IMAGES = brightened_rows()
 CONFIG = SMALL | {
     "clients": 9,
     "partition": "quantity",

@@ -130,14 +130,14 @@ def test_actors_from_the_command_line_give_the_same_numbers(federation, ray_here
 @pytest.mark.ray
 def test_clients_go_over_to_actors_in_mid_run_where_they_pay(ray_here, tmp_path, monkeypatch):
     from federations import SMALL as CONFIG
-    from federations import context, pictures
+    from federations import brightened_rows, context
 
     from tuneapp.backends.inline import RelayPool
     from tuneapp.federated.rounds import rounds
     from tuneapp.settings import Resources
 
     monkeypatch.setattr(RelayPool, "WORTH", 0.0)
-    images, pool = pictures(), RelayPool(Resources(cpus=2, actors=2), rounds=6)
+    images, pool = brightened_rows(), RelayPool(Resources(cpus=2, actors=2), rounds=6)
     history = []
     try:
         for number, metrics in enumerate(rounds(CONFIG, context(6), images, pool)):

@@ -89,7 +89,7 @@ def test_a_task_refuses_an_option_of_another_kind(task: Task) -> None:
     request = make_request(
         task, task.file, task.file.space, options={"nosuch": 1}, search={}, scheduler={}, resources={}
     )
-    with pytest.raises(UsageError, match=r"`nosuch` means nothing to .*, which takes"):
+    with pytest.raises(UsageError, match=r"`nosuch` means nothing to .*, an? .+ that takes"):
         task.check(request)
 
 
@@ -169,6 +169,15 @@ def test_what_is_no_task_is_refused(target: Any, says: str) -> None:
     with pytest.raises(UsageError) as raised:
         tasks.find(target)
     assert says in str(raised.value)
+
+
+def test_options_that_flags_add_are_looked_at_before_a_study_starts() -> None:
+    task = tasks.find("digits")
+    request = make_request(
+        task, task.file, task.file.space, options={"examples": 3}, search={}, scheduler={}, resources={}
+    )
+    with pytest.raises(UsageError, match="10 examples or more"):
+        task.check(request)
 
 
 def test_a_function_given_to_a_task_that_takes_none_is_refused() -> None:

@@ -296,10 +296,10 @@ def _one_size(headers: list[Header]) -> tuple[int, int]:
         if height in SIZES and width in SIZES:
             return height, width
     small, large = (f"{width}x{height}" for height, width in (min(sizes), max(sizes)))
-    found = small if small == large else f"of {len(sizes)} sizes, from {small} to {large}"
+    extent = small if small == large else f"of {len(sizes)} sizes, from {small} to {large}"
     raise UsageError(
-        f"Images must be of one size, {SIZES[0]} to {SIZES[-1]} pixels per side, but these are {found}; pass "
-        "--size 64, say, to have all resized to 64x64."
+        f"Images must be of one size, {SIZES[0]} to {SIZES[-1]} pixels per side, but these are {extent}; "
+        "pass --size 64, say, to have all resized to 64x64."
     )
 
 
