@@ -15,11 +15,12 @@ from tuneapp.search import gp
 from tuneapp.search.base import Array, Problem
 from tuneapp.search.bayes import MOST, maximise, propose
 from tuneapp.search.cube import Cube
-from tuneapp.search.observations import Observations, observe
+from tuneapp.search.observations import ObservationReader, Observations
 from tuneapp.search.outputs import warped
+from tuneapp.search.repeats import Race, by_config
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Float, Int, Ordinal, SearchSpace
-from tuneapp.studies import Trial, TrialState
+from tuneapp.studies import Iteration, Trial, TrialState
 
 SPACE = SearchSpace(
     {
@@ -172,13 +173,18 @@ def test_the_maximum_is_found_between_the_steps_of_a_mixed_space():
 
 
 def trial(number: int, losses: list[float], state: TrialState, lr: float = 0.1, seed: int = 0) -> Trial:
-    history = [{"loss": loss, "iteration": k + 1} for k, loss in enumerate(losses)]
+    history = [Iteration(k, 0.0, {"loss": loss}) for k, loss in enumerate(losses, 1)]
     return Trial(number, {"lr": lr}, "bayes", seed, state, history)
 
 
 def problem(scheduler: SchedulerSettings, repeats: int = 1) -> Problem:
     space = SearchSpace({"lr": Float(1e-4, 1.0, log=True)})
     return Problem(space, Metric("loss", "min"), SearchSettings(repeats=repeats), scheduler)
+
+
+def observe(trials: list[Trial], problem: Problem) -> Observations:
+    contenders = by_config(trials, problem.space, problem.metric)
+    return ObservationReader(problem).observe(contenders, Race(contenders).noise)
 
 
 def test_a_trial_is_seen_at_each_rung_it_came_to_and_at_its_end():

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuneapp.search.base import Array, Problem
-from tuneapp.search.repeats import by_config, noise
+from tuneapp.search.repeats import Contender, bounded
 from tuneapp.settings import Config
 from tuneapp.stopping.asha import rungs
 from tuneapp.studies import Trial, TrialState
+
+Rows = list[tuple[float, float, float]]  # score, budget, variance
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class Observations:
     variances: Array  # [N], of the noise of a mean over seeds; 0 where it is not known
 
 
-def observe(trials: list[Trial], problem: Problem) -> Observations:
-    """A trial's score at each rung it came to, and at its end, each at its own budget.
+class ObservationReader:
+    """What the trials of each config tell the model: a score at each rung they came to, and at their end,
+    each at its own budget.
 
     The budget is an input of the model, as in multi-task and multi-fidelity Bayesian optimisation
     (Swersky et al., 2013; Klein et al., 2017): so a trial that was stopped tells what its config gives
@@ -35,25 +38,45 @@ def observe(trials: list[Trial], problem: Problem) -> Observations:
     Finished trials of one config are one observation, their mean. What diverged or failed is bad at full
     budget.
     """
-    metric, scheduler = problem.metric, problem.scheduler
-    configs: list[Config] = []
-    rows: list[tuple[float, float, float]] = []
-    alike = by_config(trials, problem.space, metric)
-    spread = noise(alike)
-    longest = max((trial.iterations for trial in trials), default=1)  # where nobody names a limit
-    for config in alike:
-        if config.scores:
-            variance = spread**2 / len(config.scores) if spread is not None else 0.0
-            rows.append((config.mean, 1.0, variance))
-            configs.append(config.config)
-        for trial in config.trials:
-            seen = [] if scheduler.type == "none" else _on_the_way(trial, problem, longest)
-            if trial.state in (TrialState.DIVERGED, TrialState.FAILED):
-                seen = [(math.nan, 1.0)]
-            rows += [(score, budget, 0.0) for score, budget in seen]
-            configs += [trial.config] * len(seen)
-    scores, budgets, variances = np.array(rows, dtype=np.float64).reshape(-1, 3).T
-    return Observations(configs, scores, budgets, variances)
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._longest = 0
+        self._early: dict[int, tuple[Contender, Rows]] = {}  # a config's first trial -> what was read of it
+
+    def observe(self, contenders: list[Contender], noise: float | None) -> Observations:
+        """noise: the standard deviation of one seed's score; None where it is not known."""
+        if self._problem.scheduler.type != "none" and self._problem.scheduler.max_iterations is None:
+            trials = (trial for each in contenders for trial in each.trials)
+            longest = max((trial.iterations for trial in trials), default=1)  # as nobody names a limit
+            if longest != self._longest:
+                self._longest, self._early = longest, {}
+        configs: list[Config] = []
+        rows: Rows = []
+        for each in contenders:
+            if each.scores:
+                variance = noise**2 / len(each.scores) if noise is not None else 0.0
+                rows.append((each.mean, 1.0, variance))
+                configs.append(each.config)
+            # A trial's course is read once, not at each ask: it may have thousands of iterations.
+            contender, early = self._early.get(each.first, (None, []))
+            if contender is not each:
+                early = [row for trial in each.trials for row in self._rows(trial)]
+                self._early[each.first] = each, early
+            rows += early
+            configs += [each.config] * len(early)
+        scores, budgets, variances = np.array(rows, dtype=np.float64).reshape(-1, 3).T
+        return Observations(configs, scores, budgets, variances)
+
+    def _rows(self, trial: Trial) -> "Rows":
+        if trial.state in (TrialState.DIVERGED, TrialState.FAILED):
+            return [(math.nan, 1.0, 0.0)]
+        if self._problem.scheduler.type == "none":
+            return []
+        return [
+            (bounded(score), budget, 0.0)
+            for score, budget in _on_the_way(trial, self._problem, self._longest)
+        ]
 
 
 def _on_the_way(trial: Trial, problem: Problem, longest: int) -> list[tuple[float, float]]:
