@@ -165,11 +165,33 @@ def table(structures: list[Structure]) -> list[list[str]]:
     ]
 
 
+def tree(folder: Path, indent: str = "    ") -> Iterator[str]:
+    """Every module and folder with the first line of its docstring, folders before what they hold."""
+    width = max(len(path.relative_to(folder).parts) * 2 + len(path.name) for path in folder.rglob("*.py"))
+    for path in sorted(folder.rglob("*.py"), key=lambda path: _place(path.relative_to(folder))):
+        parts = path.relative_to(folder).parts
+        is_folder = parts[-1] == "__init__.py" and len(parts) > 1
+        name = f"{parts[-2]}/" if is_folder else parts[-1]
+        lead = "  " * (len(parts) - 1 - is_folder) + name
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        yield f"{indent}{lead:{width}} {docstring.partition(chr(10))[0]}".rstrip()
+
+
+def _place(path: Path) -> list[tuple[bool, str]]:
+    """Modules before folders; a folder's __init__ before the rest of it."""
+    return [(part != path.name, part) for part in path.parts[:-1]] + [(False, "" if path.name == "__init__.py" else path.name)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Print numbers about the structure of packages.")
     parser.add_argument("folders", nargs="+", type=Path, help="Folders of packages, compared side by side.")
     parser.add_argument("--names", action="store_true", help="List cycles and shared names as well.")
+    parser.add_argument("--tree", action="store_true", help="List modules with what their docstrings say.")
     arguments = parser.parse_args()
+    if arguments.tree:
+        for folder in arguments.folders:
+            print("\n".join(tree(folder)))
+        return
     structures = [read(folder) for folder in arguments.folders]
     print("| | " + " | ".join(str(folder) for folder in arguments.folders) + " |")
     print("|---" * (len(structures) + 1) + "|")
