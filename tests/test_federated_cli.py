@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_federation_and_a_line_a_round(federation, 
     first, second = (
         RunDirectory(folder).read().trials[0].history for folder in (federation[1], tmp_path / "two")
     )
-    assert [m["val_loss"] for m in first] == [m["val_loss"] for m in second]
+    assert [each.metrics["val_loss"] for each in first] == [each.metrics["val_loss"] for each in second]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,22 @@ def test_a_diverging_federation_says_so(tmp_path):
     answer = invoke(*SMALL, "--lr", "1e30", "--actors", "0", "--name", "wild", "--runs-dir", str(tmp_path))
     assert answer.exit_code == 1
     assert "diverged" in answer.output
+
+
+def test_a_search_runs_without_ray_and_takes_the_settings_of_any_search(tmp_path):
+    answer = invoke(
+        "fed", "digits", "--clients", "2", "--rounds", "2", "--local-steps", "2", "--samples", "2",
+        "--backend", "local", "--metric", "val_loss:min:best", "--trial-timeout", "120", "--no-deterministic",
+        "--lag", "1",
+        "--warmup-design", "random", "--no-pictures", "--name", "one", "--runs-dir", str(tmp_path),
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.output
+    request = RunDirectory(tmp_path / "one").read().request
+    assert (request.metric.name, request.metric.mode, request.metric.at) == ("val_loss", "min", "best")
+    assert request.search.warmup_design == "random"
+    assert not request.search.deterministic
+    assert (request.scheduler.max_iterations, request.resources.trial_timeout) == (2, 120)
+    assert not list((tmp_path / "one").glob("plots/*.png"))
 
 
 @pytest.mark.ray

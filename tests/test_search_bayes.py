@@ -17,7 +17,7 @@ from tuneapp.search.bayes import MOST, maximise, propose
 from tuneapp.search.cube import Cube
 from tuneapp.search.observations import ObservationReader, Observations
 from tuneapp.search.outputs import warped
-from tuneapp.search.repeats import Race, by_config
+from tuneapp.search.repeats import SeedRace, by_config
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Float, Int, Ordinal, SearchSpace
 from tuneapp.studies import Iteration, Trial, TrialState
@@ -184,7 +184,7 @@ def problem(scheduler: SchedulerSettings, repeats: int = 1) -> Problem:
 
 def observe(trials: list[Trial], problem: Problem) -> Observations:
     contenders = by_config(trials, problem.space, problem.metric)
-    return ObservationReader(problem).observe(contenders, Race(contenders).noise)
+    return ObservationReader(problem).observe(contenders, SeedRace(3, contenders).noise)
 
 
 def test_a_trial_is_seen_at_each_rung_it_came_to_and_at_its_end():

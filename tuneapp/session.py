@@ -112,7 +112,7 @@ def _options(task: tasks.Task, options: Options) -> dict[str, Any]:
         if name not in task.OPTIONS:
             raise UsageError(
                 f"`{each.keyword}` is a setting of {' or '.join(each.setting.tasks)}, but {task.name} is "
-                "none; leave it out."
+                f"{task.noun}; leave it out."
             )
         kept[name] = str(value.absolute()) if isinstance(value, Path) else value
     return kept

@@ -15,7 +15,7 @@ from tuneapp.declarations import Setting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuneapp.settings import Request, RunSettings
+    from tuneapp.settings import Request, RunSettings, Settings
     from tuneapp.studies import Observer, Study
 
 # Keywords that say nothing of one federation, which runs alone and in this process.
@@ -102,31 +102,35 @@ def fed(
     file = files.load(what.space or "fed")
     data_dir = given.get("data_dir") or file.options.get("data_dir")
     subject = tasks.find(f"fed-{dataset}", file, None if data_dir is None else Path(data_dir))
-    searches = "samples" in given or what.space is not None or bool(what.param)
+    searches = "samples" in given or what.space is not None
     searched = file.space if searches else SearchSpace({})
     flags = {name: value for name, value in asdict(federation).items() if value is not None}
-    if searches and "rounds" in searched.hyperparameters and "max_iterations" in given:
+    if "rounds" in searched.hyperparameters and "max_iterations" in given:
         flags["rounds"] = given["max_iterations"]
     for name, value in flags.items():
         searched = searched.with_(name, value)
     searched = what.applied(searched, extends=True)
+    searches = searches or bool(searched.searched)  # a --param asks for it
     alone = {} if searches else _alone(given, federation.clients or 8)
     settings = Settings.of(file.sections, by_section(given, "fed"), alone)
-    if settings.run.backend == "ray" and "actors" not in given and "actors" not in file.resources:
-        cpus = settings.resources.cpus
-        settings = replace(
-            settings, resources=replace(settings.resources, actors=int(cpus) if cpus > 1 else 0)
-        )
+    if "actors" not in given and "actors" not in file.resources:
+        settings = _with_actors(settings)
     request, notes = session.make_request(subject, searched, settings)
     run = settings.run
+    if not searches:
+        _train(request, run, as_json, notes, eager="actors" in given or "address" in given)
+        return
     with ExitStack() as stack:
-        if searches:
-            show = options.show(stack, run, as_json, notes)
-            study = session.start(request, run.runs_dir, run.name, sys.argv[1:], show, run.backend, subject)
-            options.finish(study, as_json)
-        else:
-            eager = "actors" in given or "address" in given
-            _train(request, run, as_json, notes, eager)
+        show = options.show(stack, run, as_json, notes)
+        study = session.start(request, run.runs_dir, run.name, sys.argv[1:], show, run.backend, subject)
+    options.finish(study, as_json)
+
+
+def _with_actors(settings: "Settings") -> "Settings":
+    """One client actor per CPU of a trial, where there are several and Ray is there to run them."""
+    cpus = settings.resources.cpus
+    actors = int(cpus) if cpus > 1 and settings.run.backend == "ray" else 0
+    return replace(settings, resources=replace(settings.resources, actors=actors))
 
 
 def _alone(given: dict[str, Any], clients: int) -> dict[str, dict[str, Any]]:

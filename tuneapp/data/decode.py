@@ -112,9 +112,8 @@ def decode_files(paths: list[Path], size: int | None, progress: Progress | None 
         for path, header in zip(paths, headers, strict=True)
         if isinstance(header, Header) and path not in reasons
     ]
-    reasons = {
-        path: reasons[path] for path in paths if path in reasons
-    }  # as the files lie, not as threads end
+    # In the order of the files, not of the threads' ends.
+    reasons = {path: reasons[path] for path in paths if path in reasons}
     decoding = Decoding(ground, *(decoded_range or (None, None)))
     return Decoded(images, reasons, decoding, _notes(readable, len(opacities), decoding, size))
 
@@ -226,10 +225,11 @@ def _decode(
                 upright = ImageOps.exif_transpose(image)
             if upright.mode in TRANSPARENT or "transparency" in upright.info:
                 # Premultiplied: what a transparent pixel hides must not bleed into its neighbours.
-                alpha = upright.convert("RGBA").convert("RGBa")
+                straight, premultiplied = ("LA", "La") if out.shape[2] == 1 else ("RGBA", "RGBa")
+                alpha = upright.convert("RGBA").convert(straight).convert(premultiplied)
                 pixels = np.asarray(_fitted(alpha, size) if size else alpha)
-                out[:] = pixels[..., : out.shape[2]]  # of a grey image all three channels are equal
-                return None if pixels[..., 3].min() == 255 else pixels[..., 3].copy()
+                out[:] = pixels[..., :-1]
+                return None if pixels[..., -1].min() == 255 else pixels[..., -1].copy()
             plain = upright.convert("L" if out.shape[2] == 1 else "RGB")
             pixels = np.asarray(_fitted(plain, size) if size else plain)
             out[:] = pixels.reshape(*pixels.shape[:2], -1)  # another height or width raises

@@ -104,7 +104,8 @@ def _split(train: Indices, labels: Labels, classes: list[str]) -> tuple[Indices,
     if single:
         raise UsageError(
             f"A test set can only be split off where every class has two different images or more, but "
-            f"{listed(single)} has only 1; add images, give a test/ folder, or take that class away."
+            f"there is only 1 of class {listed(single)}; add images, give a test/ folder, or take that class "
+            "away."
         )
     rest, aside = stratified_split(labels[train], 0.2, seed=0)
     note = (

@@ -1,12 +1,12 @@
 """What a search has been told, kept so that an ask costs the same after ten trials and after ten thousand."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Hashable, Set
 
 import numpy as np
 
 from tuneapp.search.base import ADDED, REPEAT, Problem
-from tuneapp.search.repeats import Contender, Race, contender
+from tuneapp.search.repeats import Contender, SeedRace, contender
 from tuneapp.studies import Trial
 
 
@@ -28,7 +28,9 @@ class Evidence:
         self._count = {ADDED: 0, REPEAT: 0}
         # As of the last look at results:
         self._contenders: dict[Hashable, Contender] = {}
-        self._race = Race()
+        self._race = SeedRace(problem.settings.repeats)
+        self._counted: list[Contender] = []  # those of which a result counts, in order of the first that does
+        self._firsts: list[int] = []  # its number
         self._changed: set[Hashable] = set()
         self._hidden: frozenset[int] = frozenset()
 
@@ -82,7 +84,7 @@ class Evidence:
         return [self._trials[number] for number in sorted(self._hidden_now())]
 
     @property
-    def race(self) -> Race:
+    def race(self) -> SeedRace:
         self._look()
         return self._race
 
@@ -90,8 +92,7 @@ class Evidence:
     def contenders(self) -> list[Contender]:
         """All configs of which some result counts, in the order of the first that does."""
         self._look()
-        counted = [each for each in self._contenders.values() if each.trials]
-        return sorted(counted, key=lambda each: each.trials[0].number)
+        return list(self._counted)
 
     def rng(self, seed: int) -> np.random.Generator:
         """Draws depend on the study's seed and the trial's number, so that a resumed search draws the
@@ -104,17 +105,33 @@ class Evidence:
         self._changed.update(self._keys[number] for number in hidden ^ self._hidden)
         self._hidden = hidden
         for key in self._changed:
-            if key in self._contenders:
-                self._race.leave(self._contenders[key])
             numbers = self._alike[key]
             new = contender(
                 [self._trials[number] for number in numbers if number not in hidden],
                 self._problem.metric,
                 [self._trials[number] for number in numbers if number in hidden],
             )
+            old = self._contenders.get(key)
             self._contenders[key] = new
+            if old is not None:
+                self._race.leave(old)
             self._race.enter(new)
+            self._recount(old, new)
         self._changed.clear()
+
+    def _recount(self, old: Contender | None, new: Contender) -> None:
+        was = old.trials[0].number if old is not None and old.trials else None
+        now = new.trials[0].number if new.trials else None
+        at = bisect_left(self._firsts, was) if was is not None else 0
+        if was is not None and was == now:
+            self._counted[at] = new
+            return
+        if was is not None:
+            del self._counted[at], self._firsts[at]
+        if now is not None:
+            at = bisect_left(self._firsts, now)
+            self._counted.insert(at, new)
+            self._firsts.insert(at, now)
 
     def _hidden_now(self) -> frozenset[int]:
         if self._problem.settings.deterministic:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tuneapp.errors import UsageError
+from tuneapp.search.repeats import bounded
 from tuneapp.settings import Config, Metric, Request
 from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace
@@ -130,7 +131,7 @@ def winner(
             if seed in trials and trials[seed].succeeded and (value := trials[seed].value(metric)) is not None
         ]
         if len(values) == len(seeds):
-            score = metric.score(fmean(values))
+            score = metric.score(fmean(map(bounded, values)))  # a mean of two of 1e308 would overflow
             if best is None or score > best[0]:
                 best = (score, cell)
     return None if best is None else best[1]

@@ -80,10 +80,12 @@ def bounded(score: float) -> float:
     return score if size <= LARGE else math.copysign(LARGE * (1 + math.log(size / LARGE)), score)
 
 
-class Race:
+class SeedRace:
     """All contenders, kept in order, so that finding the next to run again looks at few of them."""
 
-    def __init__(self, contenders: Iterable[Contender] = ()) -> None:
+    def __init__(self, repeats: int, contenders: Iterable[Contender] = ()) -> None:
+        """repeats: the seeds that a config is run with if it may win."""
+        self.repeats = repeats
         self._racing: list[tuple[float, int, Contender]] = []  # the best mean first, then the earliest
         self._several: list[tuple[int, Contender]] = []  # of two scores or more, the earliest first
         self._repeated = 0  # how many have several trials
@@ -91,14 +93,14 @@ class Race:
             self.enter(each)
 
     def enter(self, new: Contender) -> None:
-        if new.races:
+        if self.repeats > 1 and new.races:
             insort(self._racing, (-new.mean, new.first, new))
         if len(new.scores) > 1:
             insort(self._several, (new.first, new))
         self._repeated += new.runs > 1
 
     def leave(self, old: Contender) -> None:
-        if old.races:
+        if self.repeats > 1 and old.races:
             del self._racing[bisect_left(self._racing, (-old.mean, old.first))]
         if len(old.scores) > 1:
             del self._several[bisect_left(self._several, (old.first,))]
@@ -116,7 +118,7 @@ class Race:
             else None
         )
 
-    def due(self, repeats: int) -> Contender | None:
+    def due(self) -> Contender | None:
         """The config that should run on one more seed, if one should.
 
         Racing, as SMAC's intensification (Hutter et al., 2011) and F-race do: only configs that may still
@@ -131,11 +133,11 @@ class Race:
         sd = self.noise
         if sd is None:
             waiting = self._repeated > 0  # its second seed still runs
-            return best if repeats > 1 and not waiting else None
+            return None if waiting else best
         bar = best.mean - DOUBT * sd / math.sqrt(len(best.scores))
         for _, _, each in self._racing:
             if each.mean + DOUBT * sd < bar:
                 return None  # as all that come after it
-            if each.runs < repeats and each.mean + DOUBT * sd / math.sqrt(len(each.scores)) >= bar:
+            if each.runs < self.repeats and each.mean + DOUBT * sd / math.sqrt(len(each.scores)) >= bar:
                 return each
         return None

@@ -31,6 +31,7 @@ class Tradeoff:
         self.inner = make(TRADEOFF)
         self.trials: dict[int, Trial] = {}
         self._scores: dict[int, list[float]] = {}  # of the trials that are over
+        self._copies: dict[int, Trial] = {}  # which report the trade-off
 
     def ask(self) -> Proposal | None:
         if self.inner.learns:
@@ -39,14 +40,17 @@ class Tradeoff:
             values = self._values(scores.reshape(len(numbers), len(self.metrics)))
             for number, value in zip(numbers, values.tolist(), strict=True):
                 trial = self.trials[number]
+                if number not in self._copies:
+                    self._copies[number] = replace(trial, history=[])
                 history = [Iteration(trial.iterations, 0.0, {TRADEOFF.name: value})]
-                counts = trial.history and math.isfinite(value)
-                self.inner.tell(replace(trial, history=history if counts else []))
+                self._copies[number].history = history if trial.history and math.isfinite(value) else []
+                self.inner.tell(self._copies[number])
         return self.inner.ask()
 
     def tell(self, trial: Trial) -> None:
         self.trials[trial.number] = trial
         self._scores.pop(trial.number, None)
+        self._copies.pop(trial.number, None)
         self.inner.tell(trial)
 
     @property

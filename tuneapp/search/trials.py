@@ -88,7 +88,7 @@ class TrialSearch:
         last = settings.samples - evidence.asked < settings.repeats
         if evidence.repeats > share and not last and not self._algorithm.used_up(evidence.tried):
             return None
-        return evidence.race.due(settings.repeats)
+        return evidence.race.due()
 
     def _seed(self, repeat: int) -> int:
         """The seed of a config's repeat-th trial: the same for all configs, so that they race on equal
