@@ -179,7 +179,8 @@ def tree(folder: Path, indent: str = "    ") -> Iterator[str]:
 
 def _place(path: Path) -> list[tuple[bool, str]]:
     """Modules before folders; a folder's __init__ before the rest of it."""
-    return [(part != path.name, part) for part in path.parts[:-1]] + [(False, "" if path.name == "__init__.py" else path.name)]
+    last = "" if path.name == "__init__.py" else path.name
+    return [*((True, part) for part in path.parts[:-1]), (False, last)]
 
 
 def main() -> None:
