@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tuneapp import session, studies, tasks
-from tuneapp.errors import UsageError, lookup
+from tuneapp.errors import UsageError
 from tuneapp.loop import AskTell
 from tuneapp.settings import (
     Config,
@@ -50,7 +50,7 @@ class Study(studies.Study):
         """
         from tuneapp import report
 
-        return lookup(name, report.PLOTS, "plot")(self, *arguments, **options)
+        return report.plot(self, name, *arguments, **options)
 
     def __repr__(self) -> str:
         from tuneapp import report

@@ -183,7 +183,7 @@ def plot_federation(study: Study, pictures: bool = True) -> None:
     if pictures:
         rounds = [each.metrics for each in study.trials[0].history]
         plots.loss_curves({study.name: rounds}, study.folder / "plots" / "loss.png")
-    report.write(RunDirectory(study.folder), pictures=pictures)
+    report.write(RunDirectory(study.folder), pictures)
 
 
 def resume(
@@ -296,7 +296,7 @@ def _carry_on(
         refresher.stop()
     if study.closed:
         conclude(run, study)
-    report.write(run, pictures=show.pictures)
+    report.write(run, show.pictures, show.observer.tell)
     return study
 
 

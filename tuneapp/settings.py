@@ -591,7 +591,11 @@ class Request:
 
 def config_key(config: Config) -> str:
     """Equal for equal configs, before and after a journey through JSON; 1 and 1.0 are equal."""
-    plain = {name: float(value) if type(value) is int else value for name, value in config.items()}
+    plain = {
+        # A whole number beyond the largest float stays one.
+        name: float(value) if type(value) is int and abs(value) < 2**1023 else value
+        for name, value in config.items()
+    }
     return json.dumps(plain, sort_keys=True)
 
 
