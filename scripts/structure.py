@@ -117,6 +117,19 @@ def shared_names(structure: Structure) -> list[str]:
     return sorted(name for name, count in names.items() if count > 1)
 
 
+def shared_classes(structure: Structure) -> list[str]:
+    """Names of classes and type aliases that several modules define."""
+    names: Counter[str] = Counter()
+    for tree in structure.trees.values():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                names[node.name] += 1
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                names[name] += name[0].isupper() and not name.isupper()
+    return sorted(name for name, count in names.items() if count > 1)
+
+
 def functions(structure: Structure) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for module, tree in structure.trees.items():
         for node in ast.walk(tree):
@@ -159,6 +172,7 @@ def table(structures: list[Structure]) -> list[list[str]]:
         row("cycles of modules", (len(cycles(one.imports)) for one in structures)),
         row("modules in those cycles", (sum(map(len, cycles(one.imports))) for one in structures)),
         row("file names in several folders", (len(shared_names(one)) for one in structures)),
+        row("class names in several modules", (len(shared_classes(one)) for one in structures)),
         row("longest function, lines", (f"{lines(node)} ({name})" for name, node in longest)),
         row("widest signature, parameters", (f"{parameters(node)} ({name})" for name, node in widest)),
         row("`Any` per 1,000 lines", (f"{any_per_1000_lines(one):.1f}" for one in structures)),
@@ -201,6 +215,7 @@ def main() -> None:
     if arguments.names:
         for structure in structures:
             print(f"\n{structure.package}: shared names: {', '.join(shared_names(structure))}")
+            print(f"{structure.package}: shared classes: {', '.join(shared_classes(structure))}")
             for group in cycles(structure.imports):
                 print(f"{structure.package}: cycle: {', '.join(group)}")
 
