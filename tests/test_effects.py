@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tuneapp.analysis.analysis import Analysis
 from tuneapp.analysis.effects import judge
-from tuneapp.analysis.effects.curves import import_curves
+from tuneapp.analysis.effects.csv_curves import import_curves
 from tuneapp.cli import app
 from tuneapp.errors import UnknownName, UsageError
 from tuneapp.report.effects import effects_text, to_json

@@ -11,7 +11,7 @@ from records import append
 from test_report import add_trial, new_run
 
 from tuneapp import report
-from tuneapp.analysis.effects.curves import import_curves
+from tuneapp.analysis.effects.csv_curves import import_curves
 from tuneapp.report import page
 from tuneapp.settings import Metric, Request
 from tuneapp.studies import RunDirectory

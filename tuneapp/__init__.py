@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tuneapp.api import Study, ask_tell, read, resume, tune
     from tuneapp.errors import TuneappError, UsageError
-    from tuneapp.loop import AskTell
     from tuneapp.objective import Context
+    from tuneapp.own_loop import AskTell
     from tuneapp.settings import Metric
     from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace
 
@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 # Each is imported when it is first used, so that the command line's help and a worker's start stay quick.
 _HOMES = {
     "tuneapp.errors": ["TuneappError", "UsageError"],
-    "tuneapp.loop": ["AskTell"],
+    "tuneapp.own_loop": ["AskTell"],
     "tuneapp.api": ["Study", "ask_tell", "read", "resume", "tune"],
     "tuneapp.objective": ["Context"],
     "tuneapp.settings": ["Metric"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from tuneapp import session, studies, tasks
 from tuneapp.errors import UsageError
-from tuneapp.loop import AskTell
+from tuneapp.own_loop import AskTell
 from tuneapp.settings import (
     Config,
     Metric,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Space = Mapping[str, Any] | SearchSpace | str | Path  # hyperparameters by name, or a search-space file
 RUNS = RunSettings().runs_dir
-Listener = Callable[["Study", Trial], None]
+Callback = Callable[["Study", Trial], None]
 
 
 @dataclass(repr=False)
@@ -63,7 +63,7 @@ def tune(
     space: Space | None = None,
     *,
     points: Sequence[Config] = (),
-    callbacks: Sequence[Listener] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Unpack[SettingsDict],
 ) -> Study:
     """Search the hyperparameters of `score`, and leave a run directory as `tuneapp tune` does.
@@ -97,7 +97,7 @@ def resume(
     run: str | Path,
     score: Callable[..., Any] | None = None,
     *,
-    callbacks: Sequence[Listener] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Unpack[SettingsDict],
 ) -> Study:
     """Go on with a run that was interrupted, or with `samples` trials in all: what is missing is computed.
@@ -169,7 +169,7 @@ def _space(space: Space) -> SpaceFile:
     return SpaceFile(space if isinstance(space, SearchSpace) else SearchSpace(space))
 
 
-def _show(stack: ExitStack, callbacks: Sequence[Listener], run: RunSettings) -> session.Show:
+def _show(stack: ExitStack, callbacks: Sequence[Callback], run: RunSettings) -> session.Show:
     """Progress on stderr, and the user's callbacks."""
     from rich.console import Console
 
@@ -184,7 +184,7 @@ class _Callback(studies.Observer):
     """Calls a user's function after the end of each trial; what it raises is told each time, and ends
     nothing."""
 
-    def __init__(self, callback: Listener, terminal: studies.Observer) -> None:
+    def __init__(self, callback: Callback, terminal: studies.Observer) -> None:
         self.callback, self.terminal = callback, terminal
 
     def on_event(self, study: studies.Study, event: studies.Event) -> None:

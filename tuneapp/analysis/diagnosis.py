@@ -14,7 +14,7 @@ import numpy as np
 from tuneapp.analysis.numbers import Array, deviation, finite, mean, median, number, unit_of
 from tuneapp.settings import Metric
 
-Points = Sequence[tuple[int, float]]  # (iteration, value), in order
+CurvePoints = Sequence[tuple[int, float]]  # (iteration, value), in order
 
 RISE = 1.5  # a training loss this much above its first has diverged
 STEP = 0.05  # of the whole fall of the training loss, from one iteration to the next: bouncing
@@ -40,7 +40,7 @@ class Run:
 
     value: str
     seed: int
-    curves: Mapping[str, Points]  # train_loss, val_loss, val_accuracy, seconds …
+    curves: Mapping[str, CurvePoints]  # train_loss, val_loss, val_accuracy, seconds …
     diverged: bool = False  # its loss became nan or infinite, and it was ended
 
     def series(self, name: str) -> Array:
@@ -98,7 +98,7 @@ class Peers:
     curve: Array = field(default_factory=lambda: np.empty(0))  # its training loss, mean over seeds
 
 
-Numbers = dict[str, float | str]
+Measured = dict[str, float | str]
 
 
 def smooth(values: Array) -> Array:
@@ -142,7 +142,7 @@ def _mean_curve(curves: Sequence[Array]) -> Array:
     return np.asarray(np.mean([curve[:shortest] for curve in curves], axis=0))
 
 
-def _typical(numbers: Sequence[Numbers]) -> dict[str, str]:
+def _typical(numbers: Sequence[Measured]) -> dict[str, str]:
     """The median of each number over seeds; texts are the first seed's."""
     typical = {}
     for key, first in numbers[0].items():
@@ -158,7 +158,7 @@ def _typical(numbers: Sequence[Numbers]) -> dict[str, str]:
 # -- the rules
 
 
-def _diverged(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _diverged(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     for name in ("train_loss", "val_loss", metric.name):
         values = run.series(name)
         broken = np.flatnonzero(~np.isfinite(values))
@@ -173,7 +173,7 @@ def _diverged(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _nothing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _nothing(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     losses = run.series("train_loss")
     if len(losses) < 2:
         return None
@@ -183,7 +183,7 @@ def _nothing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _bouncing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _bouncing(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     losses = run.series("train_loss")
     if len(losses) < 6 or _nothing(run, metric, peers):
         return None
@@ -194,7 +194,7 @@ def _bouncing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _jumping(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _jumping(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     """A training loss is a mean over the epoch: large steps may show only in what is measured at its end."""
     late = run.series("val_loss")[len(run.series("val_loss")) // 2 :]
     if len(late) < 3 or not np.isfinite(late).all():
@@ -206,7 +206,7 @@ def _jumping(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _too_slow(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _too_slow(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     losses = run.series("train_loss")
     if len(losses) < 4 or run.value == peers.fastest or not len(peers.curve):
         return None
@@ -219,7 +219,7 @@ def _too_slow(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _underfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _underfit(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     train, val = run.series("train_loss"), run.series("val_loss")
     if len(train) < 2 or not len(val) or not len(peers.curve) or run.value == peers.fastest:
         return None
@@ -231,7 +231,7 @@ def _underfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _overfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _overfit(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     train, val = run.series("train_loss"), run.series("val_loss")
     if len(val) < 5 or len(train) != len(val):
         return None
@@ -249,7 +249,7 @@ def _overfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _still_improving(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _still_improving(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     values = run.series(metric.name)
     if len(values) < 4:
         return None
@@ -400,10 +400,10 @@ def _listed(gaps: Sequence[Difference]) -> str:
     return "; ".join(f"{gap.second} by {gap}" for gap in gaps[:LISTED]) + more
 
 
-Rule = Callable[[Run, Metric, Peers], Numbers | None]
+Detector = Callable[[Run, Metric, Peers], Measured | None]
 
 # kind -> the rule, the sentence for what it finds, and the rule in words
-RULES: dict[str, tuple[Rule, str, str]] = {
+RULES: dict[str, tuple[Detector, str, str]] = {
     "diverged": (
         _diverged,
         "diverged at iteration {epoch}: {what}",

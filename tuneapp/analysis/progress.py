@@ -14,7 +14,7 @@ BASELINE_TRIALS = 5  # random results below this number make no band
 
 
 @dataclass(frozen=True)
-class Baseline:
+class RandomBaseline:
     """Quantiles of the best of 1, 2, … draws from the run's own random trials: the metric, [number of draws].
 
     low and high are the smaller and the greater value, whichever of them is better.
@@ -29,7 +29,7 @@ class Baseline:
 class Progress:
     ended: tuple[Trial, ...]  # in the order of their ends
     values: tuple[float | None, ...]  # of the incumbent after each of them; None before the first success
-    baseline: Baseline | None  # after as many draws as trials ended; None below five random results
+    baseline: RandomBaseline | None  # after as many draws as trials ended; None below five random results
 
     def scale(self, metric: Metric) -> Scale:
         """On which the incumbent and the baseline are drawn."""
@@ -66,7 +66,7 @@ def incumbents_after(study: Study, ended: Iterable[Trial]) -> list[Trial | None]
     return incumbents
 
 
-def random_baseline(study: Study, count: int) -> Baseline | None:
+def random_baseline(study: Study, count: int) -> RandomBaseline | None:
     """10, 50 and 90 % quantiles of the best of 1…count draws from the run's own random trials.
 
     Exact order statistics of the empirical distribution, drawn with replacement: the best of n is at most
@@ -82,7 +82,7 @@ def random_baseline(study: Study, count: int) -> Baseline | None:
     low, middle, high = (
         values[np.ceil(share ** (1 / draws) * len(values)).astype(int) - 1] for share in (0.1, 0.5, 0.9)
     )
-    return Baseline(np.minimum(low, high), middle, np.maximum(low, high))
+    return RandomBaseline(np.minimum(low, high), middle, np.maximum(low, high))
 
 
 def origin_group(origin: str) -> str:

@@ -117,7 +117,7 @@ def effects(
 
 def _judge_curves(folder: Path, space: str | None, run: "RunSettings", as_json: bool) -> None:
     from tuneapp import report
-    from tuneapp.analysis.effects.curves import import_curves
+    from tuneapp.analysis.effects.csv_curves import import_curves
     from tuneapp.spaces import files
 
     file = files.load(space) if space else None

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass(frozen=True)
-class Federation:
+class FederationFlags:
     """Hyperparameters that have a flag of their own, short for --set; their defaults are FedConfig's."""
 
     clients: Annotated[int | None, Setting("Clients in the federation.", "Federation", default="8")] = None
@@ -88,7 +88,7 @@ class Federation:
 
 @takes_settings("fed")
 def fed(
-    federation: Federation,
+    federation: FederationFlags,
     what: options.What,
     given: dict[str, Any],
     dataset: Annotated[str, typer.Argument(help="An image set (`tuneapp data list`).")] = "mnist",

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from tuneapp.data.image_sets import SIZES, Images
 from tuneapp.errors import UsageError
 
-Progress = Callable[[int, int], None]  # images done, images in all
+ShowProgress = Callable[[int, int], None]  # images done, images in all
 
 # Not all that Pillow knows: its EPS reader, for one, runs Ghostscript on the file.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -73,7 +73,7 @@ class Decoded:
     notes: list[str]
 
 
-def decode_files(paths: list[Path], size: int | None, progress: Progress | None = None) -> Decoded:
+def decode_files(paths: list[Path], size: int | None, progress: ShowProgress | None = None) -> Decoded:
     """Read all files, at `size` pixels per side (Lanczos); None: they must be of one size already.
 
     The images are grey where all files are. Raises UsageError where a size is needed.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuneapp.data.decode import Progress, decode_files
+from tuneapp.data.decode import ShowProgress, decode_files
 from tuneapp.data.duplicates import equal_groups, refuse_alike, rows_to_train_on
 from tuneapp.data.folder_walk import Passed, folders, image_files, is_hidden, listed, pass_over_hidden
 from tuneapp.data.image_sets import ARRAYS, META, ImageSet, Labels
@@ -19,7 +19,7 @@ FEW = 5  # training images of a class: fewer are told
 
 
 def read_folder(
-    folder: Path, size: int | None, progress: Progress | None = None
+    folder: Path, size: int | None, progress: ShowProgress | None = None
 ) -> tuple[ImageSet, list[str]]:
     """train/<class>/* and test/<class>/*, or <class>/*, of which a fifth becomes the test set.
 

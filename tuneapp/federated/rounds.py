@@ -23,7 +23,7 @@ from tuneapp.federated.evaluation import evaluate_clients, evaluate_rows
 from tuneapp.federated.fed_config import FedConfig, split_config
 from tuneapp.federated.partitions import Indices, check_sizes, partition
 from tuneapp.federated.pools import ClientPool, LocalPool
-from tuneapp.federated.server_checkpoint import Checkpoint
+from tuneapp.federated.server_checkpoint import ServerCheckpoint
 from tuneapp.federated.strategies import STRATEGIES, Weights
 from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
@@ -131,7 +131,7 @@ def rounds(
     settings, federation = setup.settings, setup.federation
     last = context.iterations(settings.rounds, ROUNDS)
     fingerprint = _fingerprint(settings, federation, images, val_examples, eval_every, per_client, split_seed)
-    now = Checkpoint(0, setup.state, {}, {}, fingerprint)
+    now = ServerCheckpoint(0, setup.state, {}, {}, fingerprint)
     if context.checkpoint is not None:
         now = server_checkpoint.read(context.checkpoint)
         if now.fingerprint != fingerprint:
@@ -168,7 +168,7 @@ def rounds(
                 evaluated |= evaluate_clients(
                     evaluator, federation, state, images.train_images, images.train_labels
                 )
-        now = Checkpoint(number + 1, state, memory, evaluated, fingerprint)
+        now = ServerCheckpoint(number + 1, state, memory, evaluated, fingerprint)
         if context.folder is not None:
             server_checkpoint.write(context.folder, now)
         yield {

@@ -1,8 +1,7 @@
 """What every search has in common: proposals out, trials in."""
 
-from collections.abc import Hashable, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +9,6 @@ from numpy.typing import NDArray
 from tuneapp.settings import Config, Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import Trial
-
-if TYPE_CHECKING:
-    from tuneapp.search.evidence import Evidence
 
 ADDED = "added"  # the origin of a trial that no search proposed: its result came from elsewhere
 REPEAT = "repeat"  # of a trial whose config was tried before, with another seed
@@ -63,20 +59,3 @@ class Problem:
     metric: Metric
     settings: SearchSettings
     scheduler: SchedulerSettings
-
-
-class Algorithm(Protocol):
-    """How a search chooses a new config. It remembers nothing but what saves time: what it needs is in the
-    evidence."""
-
-    def learns(self, number: int) -> bool:
-        """Whether trial `number` depends on results of those before it."""
-        ...
-
-    def choose(self, evidence: "Evidence") -> tuple[Config, str] | None:
-        """A config that was not tried, and its origin; None where there is none left."""
-        ...
-
-    def used_up(self, tried: Set[Hashable]) -> bool:
-        """Whether there is none left. Asked before every ask; configs only ever join `tried`."""
-        ...

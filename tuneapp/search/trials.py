@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tuneapp.errors import lookup
-from tuneapp.search.base import REPEAT, Algorithm, Problem, Proposal, Search
+from tuneapp.search.algorithm import Algorithm
+from tuneapp.search.base import REPEAT, Problem, Proposal, Search
 from tuneapp.search.cells import Cells
 from tuneapp.search.evidence import Evidence
 from tuneapp.search.repeats import SHARE, Contender
