@@ -33,7 +33,7 @@ def study_of(*trials: tuple[TrialState, Sequence[float]], metric: Metric | None 
         [
             Trial(
                 number, {"x": number}, "random", 0, state,
-                [Iteration(i, float(number), {"score": v, "size": float(i)}) for i, v in enumerate(values, 1)],
+                [Iteration(i, float(number), {"score": v, "size": 1.0 * i}) for i, v in enumerate(values, 1)],
                 started=float(number), ended=number + 1.0,
             )
             for number, (state, values) in enumerate(trials)
@@ -121,11 +121,14 @@ def test_a_report_fits_its_models_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert len({fit.split()[0] for fit in fits} - {"forests"}) == 1
 
 
+HEAVY = {"matplotlib", "pandas", "sklearn", "torch", "ray"}
+
+
 @pytest.mark.parametrize(
     "module",
     [
-        "analysis", "axes", "compare", "curves", "diagnosis", "effects.judge", "importance", "landscape", "numbers",
-        "pareto", "progress", "repeats", "replay", "scale", "timeline",
+        "analysis", "axes", "compare", "curves", "diagnosis", "effects.judge", "importance", "landscape",
+        "numbers", "pareto", "progress", "repeats", "replay", "scale", "timeline",
     ],
 )  # fmt: skip
 def test_a_module_of_numbers_can_be_imported_without_what_draws(module: str) -> None:
@@ -148,7 +151,7 @@ from tuneapp.studies import RunDirectory
 from pathlib import Path
 assert "Best: trial 11" in report.summary(RunDirectory(Path({str(run.path)!r})).read())
 """
-    assert not loaded(code) & {"matplotlib", "pandas", "sklearn", "torch", "ray"}
+    assert not loaded(code) & HEAVY
 
 
 def loaded(code: str) -> set[str]:
