@@ -158,3 +158,13 @@ def loaded(code: str) -> set[str]:
     code += "\nimport sys; print(*sorted(name for name in sys.modules if '.' not in name))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(answer.stdout.split())
+
+
+def test_penalties_on_several_seeds_have_a_best_config() -> None:
+    largest = sys.float_info.max
+    request = Request("digits", {}, Metric("score", "min"), search=SearchSettings(repeats=2))
+    trials = [
+        Trial(n, {"x": n // 2}, "random", n % 2, FINISHED, [Iteration(1, 0.0, {"score": score})])
+        for n, score in enumerate([largest, largest, 0.5, 0.25])
+    ]
+    assert Study(request, trials).best is trials[3]

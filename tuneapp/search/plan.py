@@ -5,10 +5,10 @@ A cell is a config; every cell is run once with each seed of the plan. Plans are
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,8 @@ def winner(
             if seed in trials and trials[seed].succeeded and (value := trials[seed].value(metric)) is not None
         ]
         if len(values) == len(seeds):
-            score = metric.score(fmean(values))
+            # Divided before the sum, as penalties of the largest float would overflow it.
+            score = metric.score(math.fsum(value / len(values) for value in values))
             if best is None or score > best[0]:
                 best = (score, cell)
     return None if best is None else best[1]
