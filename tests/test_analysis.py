@@ -33,10 +33,7 @@ def study_of(*trials: tuple[TrialState, Sequence[float]], metric: Metric | None 
         [
             Trial(
                 number, {"x": number}, "random", 0, state,
-                [
-                    Iteration(i, float(number), {"score": value, "size": float(i)})
-                    for i, value in enumerate(values, 1)
-                ],
+                [Iteration(i, float(number), {"score": v, "size": 1.0 * i}) for i, v in enumerate(values, 1)],
                 started=float(number), ended=number + 1.0,
             )
             for number, (state, values) in enumerate(trials)
@@ -124,12 +121,14 @@ def test_a_report_fits_its_models_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert len({fit.split()[0] for fit in fits} - {"forests"}) == 1
 
 
+HEAVY = {"matplotlib", "pandas", "sklearn", "torch", "ray"}
+
+
 @pytest.mark.parametrize(
     "module",
     [
         "analysis", "axes", "compare", "curves", "diagnosis", "effects.judge", "importance", "landscape",
-        "numbers",
-        "pareto", "progress", "repeats", "replay", "scale", "timeline",
+        "numbers", "pareto", "progress", "repeats", "replay", "scale", "timeline",
     ],
 )  # fmt: skip
 def test_a_module_of_numbers_can_be_imported_without_what_draws(module: str) -> None:
@@ -152,10 +151,20 @@ from tuneapp.studies import RunDirectory
 from pathlib import Path
 assert "Best: trial 11" in report.summary(RunDirectory(Path({str(run.path)!r})).read())
 """
-    assert not loaded(code) & {"matplotlib", "pandas", "sklearn", "torch", "ray"}
+    assert not loaded(code) & HEAVY
 
 
 def loaded(code: str) -> set[str]:
     code += "\nimport sys; print(*sorted(name for name in sys.modules if '.' not in name))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(answer.stdout.split())
+
+
+def test_penalties_on_several_seeds_have_a_best_config() -> None:
+    largest = sys.float_info.max
+    request = Request("digits", {}, Metric("score", "min"), search=SearchSettings(repeats=2))
+    trials = [
+        Trial(n, {"x": n // 2}, "random", n % 2, FINISHED, [Iteration(1, 0.0, {"score": score})])
+        for n, score in enumerate([largest, largest, 0.5, 0.25])
+    ]
+    assert Study(request, trials).best is trials[3]

@@ -146,7 +146,7 @@ def top_table(analysis: Analysis) -> str:
             str(trial.number),
             number(study.value(trial) or 0.0),
             f"stopped at {trial.iterations}" if trial.state is TrialState.STOPPED else str(trial.iterations),
-            number(round(trial.seconds, 1)),
+            f"{trial.seconds:.1f}" if trial.seconds < 1e6 else number(trial.seconds),
             trial.origin,
             config_text(trial, varied),
         ]

@@ -95,8 +95,10 @@ def propose(cube: Cube, observations: Observations, pending: list[Config], rng: 
     variances = np.maximum((observations.variances * slopes**2)[chosen], 1e-8)
     early = bool((observations.budgets < 1).any())
 
+    observed = points
+
     def columns(points: Array, budgets: Array | float = 1.0) -> Array:
-        inputs = cube.columns(points)
+        inputs = cube.columns(points, observed)
         return np.column_stack([inputs, np.broadcast_to(budgets, len(points))]) if early else inputs
 
     model = gp.fit(columns(points, observations.budgets[chosen]), y, variances)

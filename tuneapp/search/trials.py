@@ -28,11 +28,12 @@ class TrialSearch:
     results there are.
 
     Where a scheduler stops trials, a result is waited for up to the first cut only, else every worker
-    would wait for the longest trial; what runs on counts as far as it came. How far that is, and which
-    trials are stopped, depends on timing in Ray's schedulers: there the same proposals come again only
-    from the same results.
+    would wait for the longest trial; a trial that runs on contributes its scores so far. How far it came,
+    and which trials are stopped, may depend on timing: there the same proposals come again only from the
+    same results.
 
     `samples` counts trials, repeats among them: `--samples 30 --repeats 3` costs what `--samples 30` does.
+    Results that were added from elsewhere do not count as samples, but as warm-up.
     """
 
     def __init__(self, problem: Problem, algorithm: Algorithm, lag: int) -> None:

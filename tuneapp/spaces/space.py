@@ -141,9 +141,9 @@ class SearchSpace:
         UsageError for a name that is not there, and for a bare value of another kind than the domain's.
         """
         if name not in self.hyperparameters:
-            known = ", ".join(self.hyperparameters)
+            names = ", ".join(self.hyperparameters)
             hint = nearest(name, self.hyperparameters)
-            raise SpaceError(f"is no hyperparameter of this space; it has {known}.{hint}", name, key=True)
+            raise SpaceError(f"is no hyperparameter of this space; it has {names}.{hint}", name, key=True)
         old = self.hyperparameters[name]
         try:
             new = Fixed(None) if domain is None else from_spec(domain)
@@ -166,15 +166,20 @@ class SearchSpace:
         return SearchSpace({**self.hyperparameters, name: domain}, self.points)
 
     @property
+    def ordered(self) -> dict[str, Domain]:
+        """The domains, each after those that it depends on."""
+        return {name: self.hyperparameters[name] for name in self._order}
+
+    @property
     def cardinality(self) -> int | None:
         """How many different configs there are; None where a hyperparameter that can be active is continuous
         (or in the rare case that conditions are too entangled to be counted, of more than 10,000 configs)."""
-        return count(self._ordered(), {n: self._searched(n).cardinality for n in self._chosen}, {})
+        return count(self.ordered, {n: self._searched(n).cardinality for n in self._chosen}, {})
 
     def grid_size(self, resolution: int) -> int | None:
         """How many configs `grid(resolution)` gives, without listing them; None as of `cardinality`."""
         values = {name: self._searched(name).values(resolution) for name in self._chosen}
-        return count(self._ordered(), {name: len(values[name]) for name in values}, values)
+        return count(self.ordered, {name: len(values[name]) for name in values}, values)
 
     def grid(self, resolution: int) -> Iterator[Config]:
         """All combinations of all choices and of at most `resolution` values of each number, none twice."""
@@ -241,10 +246,6 @@ class SearchSpace:
     def _chosen(self) -> list[str]:
         """The searched hyperparameters, those that can never be active among them."""
         return [name for name, domain in self.hyperparameters.items() if isinstance(domain, Searched)]
-
-    def _ordered(self) -> dict[str, Domain]:
-        """The domains, each after those that it depends on."""
-        return {name: self.hyperparameters[name] for name in self._order}
 
     def _in_order(self, config: Config) -> Config:
         return {name: config[name] for name in self.hyperparameters if name in config}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ray.tune import Callback
 
@@ -12,7 +13,17 @@ from tuneapp.errors import UsageError, lookup
 def _tensorboard(run: Path) -> Callback:
     from ray.tune.logger import TBXLoggerCallback
 
-    return TBXLoggerCallback()
+    class TensorBoard(TBXLoggerCallback):
+        """Writes to the run directory, where Ray's trials have no folder."""
+
+        def log_trial_start(self, trial: Any) -> None:
+            if trial in self._trial_writer:
+                self._trial_writer[trial].close()
+            folder = run / "tensorboard" / f"{trial.config['trial']:05d}"
+            self._trial_writer[trial] = self._summary_writer_cls(str(folder), flush_secs=30)
+            self._trial_result[trial] = {}
+
+    return TensorBoard()
 
 
 def _mlflow(run: Path) -> Callback:

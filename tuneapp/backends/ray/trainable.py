@@ -1,5 +1,7 @@
 """The actor in which trials run: one iteration per call, reused by the next trial."""
 
+import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,23 @@ class TrialActor(tune.Trainable):
         self.runner.begin(new_config["trial"], new_config["config"], new_config["seed"])
         return True
 
+    def begin(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Drop the trial before, and run this one up to its first outcomes: one call rather than two."""
+        self._iteration = 0
+        self.reset_config(config)
+        result: dict[str, Any] = self.train()
+        return result
+
     def step(self) -> dict[str, Any]:
         return {"outcomes": self.runner.step()}  # never `done`: the session says when a trial ends
 
     def cleanup(self) -> None:
         self.runner.close()
+
+    def get_auto_filled_metrics(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """What our driver reads, rather than all that Ray would send with each result."""
+        return {"hostname": platform.node(), "pid": os.getpid(), "node_ip": self._local_ip}
+
+    def _setup_logdir(self) -> None:
+        """No folder per trial: what a trial keeps is in the run directory."""
+        self._logdir = str(Path.cwd())

@@ -3,25 +3,29 @@
 import logging
 import re
 import warnings
-from dataclasses import replace
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 
+import ray
 from ray import tune
 from ray.tune.callback import Callback
 
 from tuneapp.backends import checkpoints, machine
 from tuneapp.backends.base import Session
-from tuneapp.backends.ray import client_actors, cluster
-from tuneapp.backends.ray.adapters import SessionCallback, SessionScheduler, SessionSearcher
+from tuneapp.backends.ray import client_actors, cluster, lean
+from tuneapp.backends.ray.adapters import (
+    UNLIMITED,
+    SessionCallback,
+    SessionScheduler,
+    SessionSearch,
+    SessionSearcher,
+)
 from tuneapp.backends.ray.loggers import build as build_loggers
 from tuneapp.backends.ray.trainable import TrialActor
 from tuneapp.errors import TuneappError, first_line
 from tuneapp.studies import Study
 
-UNLIMITED = 10**9  # the search ends a study, not Ray
 WORKER_RESTARTS = 2  # of one trial whose process dies, from its checkpoint
-# Queue depth for searches that do not use results. Ray gives a free worker to a trial that waits, and ends
-# the one being started for it: with an empty queue, short trials would start workers all the time.
-QUEUED = 8
 MOST_FITS = 20  # times Ray's loop may break down in one run
 
 
@@ -35,10 +39,15 @@ def drive(session: Session) -> None:
     with cluster.connected(resources, session.how.dashboard, session.tell, code) as have:
         callbacks = build_loggers(list(session.how.loggers), session.run.path)
         at_once = machine.concurrency(resources, have)
+        if not lean.fits():
+            session.tell(
+                f"Ray {ray.__version__} is built differently from the one that tuneapp was made for: short "
+                "trials take longer, and a worker is not replaced after a trial that left something behind."
+            )
         for _ in range(MOST_FITS):
             iterations_before = _iterations(study)
             session.plan(at_once)
-            error = _fit(session, at_once, have, callbacks)
+            error = _fit(session, at_once, callbacks)
             if error is None:
                 return
             stuck = _iterations(study) == iterations_before
@@ -49,43 +58,45 @@ def drive(session: Session) -> None:
         )
 
 
-def _fit(
-    session: Session, at_once: int, have: dict[str, float], callbacks: list[Callback]
-) -> Exception | None:
+def _fit(session: Session, at_once: int, callbacks: list[Callback]) -> Exception | None:
     """One life of Ray's loop. Returns the error that ended it early, so that the next life can go on."""
     request, run = session.study.request, session.run.path
-    fits = machine.concurrency(replace(request.resources, concurrent=None), have)
-    queued = QUEUED if request.search.algorithm == "random" and at_once == fits else 0
     trainable = tune.with_resources(
         tune.with_parameters(
             TrialActor, request=request.to_json(), run=str(run), function=session.how.function
         ),
         tune.PlacementGroupFactory(client_actors.bundles(request.resources)),
     )
-    life = sum(1 for _ in run.glob("ray/life-*")) + 1
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=SessionSearcher(session),
-            scheduler=SessionScheduler(session),
-            num_samples=UNLIMITED,
-            max_concurrent_trials=at_once + queued,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: f"{trial.config['trial']:05d}-{trial.trial_id}",
-        ),
-        run_config=tune.RunConfig(
-            name=f"life-{life}",
-            storage_path=str(run / "ray"),
-            checkpoint_config=tune.CheckpointConfig(
-                checkpoint_frequency=0, checkpoint_at_end=False
-            ),  # ours are
-            failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
-            callbacks=[SessionCallback(session), *callbacks],
-            verbose=0,
-        ),
-    )
-    with warnings.catch_warnings():
+    is_lean = lean.fits()
+    # Ray insists on a place for its own state, which nobody reads.
+    with ExitStack() as stack:
+        storage = stack.enter_context(TemporaryDirectory(prefix="tuneapp-ray-", ignore_cleanup_errors=True))
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=SessionSearch(session, at_once, WORKER_RESTARTS)
+                if is_lean
+                else SessionSearcher(session),
+                scheduler=SessionScheduler(session),
+                num_samples=UNLIMITED,
+                max_concurrent_trials=None if is_lean else at_once,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=run.name,
+                storage_path=storage,
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_frequency=0, checkpoint_at_end=False
+                ),  # ours are
+                failure_config=tune.FailureConfig(max_failures=WORKER_RESTARTS),
+                callbacks=[SessionCallback(session), *callbacks],
+                verbose=0,
+            ),
+        )
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # Ray's, about Ray
+        if is_lean:
+            stack.enter_context(lean.switched_on())
         try:
             tuner.fit()
         except (RuntimeError, OSError, EOFError) as error:  # out of memory, disk full: our record goes on
