@@ -20,7 +20,7 @@ settings.load_profile("tuneapp")
 OBJECTIVES = Path(__file__).parent / "objectives.py"
 
 
-# Tests that take longer than half a second or so on an idle core, all parameters together: as file::name, one per line.
+# Tests that take over half a second on an idle core, all parameters together: file::name, one per line.
 LONG = frozenset(Path(__file__).with_name("long_tests.txt").read_text().split())
 TIERS = {"ray", "slow", "gpu", "browser"}
 
