@@ -5,10 +5,10 @@ A cell is a config; every cell is run once with each seed of the plan. Plans are
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
+from statistics import fmean
 from typing import Any
 
 import numpy as np

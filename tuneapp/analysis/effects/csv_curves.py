@@ -35,8 +35,8 @@ def import_curves(
     """A run directory that holds the folder's curves, one CSV per run, and the plan that they make.
 
     A file's name tells its config: `lr_0.05_wd_0_relu_constant.csv`, with `seed_1` where there are several.
-    One row per iteration; an accuracy in per cent becomes a share. With a study's space file its tables, words
-    and claims are used; without one, each hyperparameter that the files vary alone is a table. Raises
+    One row per iteration; an accuracy in per cent becomes a share. With a study's space file its tables,
+    words and claims are used; without one, each hyperparameter that the files vary alone is a table. Raises
     UsageError for a folder without such files.
     """
     paths = sorted(folder.glob("*.csv")) if folder.is_dir() else []
