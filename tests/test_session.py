@@ -143,6 +143,8 @@ def test_a_run_of_0_1_0_reports_as_it_did(tmp_path: Path) -> None:
     assert study.test is not None
     assert round(study.test["test_accuracy"], 4) == 0.9749
     assert round(study.best.seconds, 2) == 0.25
+    assert study.best.traded(Metric("seconds", "min")) == study.best.seconds
+    assert study.best.last["iteration_seconds"] < study.best.seconds
     page = report.write(run)
     assert "val_accuracy" in page.read_text()
     assert len((run.path / "trials.csv").read_text().splitlines()) == 7
