@@ -1,22 +1,22 @@
-"""What a picture costs on its way into a batch: ours, a padded copy of the set, the tutorial's DataLoader.
+"""What an image costs on its way into a batch: ours, a padded copy of the set, the tutorial's DataLoader.
 
 one core of AMD EPYC (Zen 5), load 26 on 4, torch 2.15.0, torchvision 0.29.2, numpy 2.4.6, Python 3.11; mean ±
 standard deviation of 5 epochs:
 
-    cifar10  ours without augmentation     1.08 ± 0.04 us a picture,     26 MB
-    cifar10  ours                          2.13 ± 0.23 us a picture,     14 MB
-    cifar10  padded                        1.51 ± 0.06 us a picture,    469 MB
-    cifar10  tutorial                     87.46 ± 2.66 us a picture,      2 MB
-    mnist    ours without augmentation     0.41 ± 0.01 us a picture,      0 MB
-    mnist    ours                          0.72 ± 0.01 us a picture,      8 MB
-    mnist    padded                        0.89 ± 0.01 us a picture,     76 MB
-    mnist    tutorial                     73.02 ± 2.15 us a picture,      0 MB
+    cifar10  ours without augmentation     1.08 ± 0.04 us per image,     26 MB
+    cifar10  ours                          2.13 ± 0.23 us per image,     14 MB
+    cifar10  padded                        1.51 ± 0.06 us per image,    469 MB
+    cifar10  tutorial                     87.46 ± 2.66 us per image,      2 MB
+    mnist    ours without augmentation     0.41 ± 0.01 us per image,      0 MB
+    mnist    ours                          0.72 ± 0.01 us per image,      8 MB
+    mnist    padded                        0.89 ± 0.01 us per image,     76 MB
+    mnist    tutorial                     73.02 ± 2.15 us per image,      0 MB
 
     python benchmarks/batches.py --epochs 5     (data: $TUNEAPP_DATA)
 
 CPU time. All crop by an eighth of a side, flip (not MNIST), normalise, and give float32 batches of 128, on
 one thread. padded: the set copied once, padded, in both orientations, then windows gathered from the copy.
-tutorial: torchvision's transforms of PIL pictures in a DataLoader without workers. Memory is what the process
+tutorial: torchvision's transforms of PIL images in a DataLoader without workers. Memory is what the process
 holds for itself alone (RssAnon) after the epochs, above what it held before.
 """
 
@@ -52,13 +52,13 @@ def ours_without_augmentation(images: data.ImageSet) -> Epoch:
 
 
 def padded(images: data.ImageSet) -> Epoch:
-    pictures = np.asarray(images.train_images)
-    count, height, width, channels = pictures.shape
+    pixels = np.asarray(images.train_images)
+    count, height, width, channels = pixels.shape
     pad = round(height * 0.125)
     whole = np.zeros((1 + images.flip, count, height + 2 * pad, width + 2 * pad, channels), dtype=np.uint8)
-    whole[0, :, pad:-pad, pad:-pad] = pictures
+    whole[0, :, pad:-pad, pad:-pad] = pixels
     if images.flip:
-        whole[1, :, pad:-pad, pad:-pad] = pictures[:, :, ::-1]
+        whole[1, :, pad:-pad, pad:-pad] = pixels[:, :, ::-1]
     whole = whole.reshape(-1, *whole.shape[2:])
     windows = np.lib.stride_tricks.as_strided(
         whole,
@@ -138,7 +138,7 @@ def main() -> None:
                 microseconds.append((time.process_time() - start) / examples * 1e6)
             mean, spread = statistics.mean(microseconds[1:]), statistics.stdev(microseconds[1:])
             print(
-                f"{name:8} {method.__name__.replace('_', ' '):26} {mean:7.2f} ± {spread:.2f} us a picture, "
+                f"{name:8} {method.__name__.replace('_', ' '):26} {mean:7.2f} ± {spread:.2f} us per image, "
                 f"{private_megabytes() - before:6.0f} MB"
             )
             del epoch  # and its copies, before the next is measured

@@ -43,13 +43,13 @@ from tuneapp.objective import Context, Diverged
 
 TARGETS = {"fedavg_cnn": 0.99, "mlp": 0.97}
 NEAR = 0.01  # below the target by more, an accuracy need not be known exactly
-CHUNK = 200  # pictures at once: the CNN's activations of 1,000 leave the cache, and take 2.5 times as long
+CHUNK = 200  # images at once: the CNN's activations of 1,000 leave the cache, and take 2.5 times as long
 
 
 class Best:
     """The best test accuracy so far, exact from `floor` on.
 
-    Pictures that were missed often come first, and a reading ends where it cannot raise the best any more:
+    Images that were missed often come first, and a reading ends where it cannot raise the best any more:
     all 10,000 would take the CNN half as long as its round. (A look at the first 2,000 does not tell: they
     are harder than the rest, and rounds in which the 2NN has its 97 % look like 96.)
     """

@@ -15,7 +15,7 @@ nothing else to do, RAY_worker_niceness=0; Python 3.11, ray 2.60, torch 2.15, nu
               9.6, 12.2, 11.5   8.4, 9.4      10.5, 10.4    23.2           10.0
 
 From command to printed test accuracy, 8 clients x 32 rounds, median of 3: ours 3.6 s (8.2 s with two actors
-from the first round on; 6.9 s with pictures and report), Flower 20.8 s without a test.
+from the first round on; 6.9 s with plots and report), Flower 20.8 s without a test.
 
     TUNEAPP_DATA=… taskset -c 2,3 python benchmarks/federated_rounds.py --flower FLOWER_ENV/bin/python
 
@@ -29,7 +29,7 @@ left out.
     here    the same in one process, one core
     naive   a Ray actor a client, torch autograd and SGD, state dicts both ways
     study   the program that the study describes: a new multiprocessing Pool each round, deep copies of the
-            model, a DataLoader with a RandomSampler and ToTensor over PIL pictures
+            model, a DataLoader with a RandomSampler and ToTensor over PIL images
     flower  Flower's current simulation on Ray, an actor a core, data in memory
     floor   the bare matrix products of our BlasSGD, on the same cores
 """
@@ -182,7 +182,7 @@ def growth(rounds: int) -> None:
 
 def from_command_to_result(flower: str, repetitions: int) -> None:
     """`tuneapp fed --clients 8` until it prints its test accuracy, and until it has drawn its
-    pictures and its report; Flower's training alone, without a test."""
+    plots and its report; Flower's training alone, without a test."""
     times: dict[str, list[float]] = {"ours": [], "with report": [], "2 actors": [], "flower": []}
     for repetition in range(repetitions):
         began = time.time()
@@ -278,12 +278,12 @@ def naive(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
     import torch  # isort: skip
 
     images = data.load("mnist")
-    pictures = np.asarray(images.train_images).reshape(-1, 784)
+    pixels = np.asarray(images.train_images).reshape(-1, 784)
 
     class Client:
-        def __init__(self, pictures: Any, labels: Any) -> None:
+        def __init__(self, pixels: Any, labels: Any) -> None:
             torch.set_num_threads(1)
-            self.pictures, self.labels = pictures, labels
+            self.pixels, self.labels = pixels, labels
             self.model = net()
             self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
             self.draw = np.random.default_rng()
@@ -292,7 +292,7 @@ def naive(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
             self.model.load_state_dict(state)
             for _ in range(STEPS):
                 rows = self.draw.integers(0, len(self.labels), BATCH)
-                x = torch.from_numpy(self.pictures[rows]).float() / 255
+                x = torch.from_numpy(self.pixels[rows]).float() / 255
                 self.optimizer.zero_grad()
                 loss = torch.nn.functional.cross_entropy(self.model(x), torch.from_numpy(self.labels[rows]))
                 loss.backward()
@@ -302,7 +302,7 @@ def naive(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
     seconds = []
     with cluster.connected(Resources()):
         kind: Any = ray.remote(num_cpus=cores() / clients)(Client)
-        held = ray.put(pictures), ray.put(images.train_labels)
+        held = ray.put(pixels), ray.put(images.train_labels)
         actors = [kind.remote(*held) for _ in range(clients)]
         state = net().state_dict()
         for _ in range(rounds):
@@ -321,8 +321,8 @@ def net() -> Any:
     )
 
 
-class Pictures:
-    """MNIST as torchvision gives it: a PIL picture, made a tensor, one at a time."""
+class TorchvisionImages:
+    """MNIST as torchvision gives it: a PIL image, made a tensor, one at a time."""
 
     def __init__(self, images: Any, labels: Any) -> None:
         self.images, self.labels = images, labels
@@ -334,8 +334,8 @@ class Pictures:
         import torch
         from PIL import Image
 
-        picture = Image.fromarray(self.images[at])
-        return torch.from_numpy(np.array(picture)).float().div(255)[None], int(self.labels[at])
+        pil_image = Image.fromarray(self.images[at])
+        return torch.from_numpy(np.array(pil_image)).float().div(255)[None], int(self.labels[at])
 
 
 def train_model(task: tuple[Any, Any, Any]) -> tuple[Any, float]:
@@ -364,7 +364,7 @@ def study(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     images = data.load("mnist")
-    pictures = Pictures(np.asarray(images.train_images)[..., 0], images.train_labels)
+    dataset = TorchvisionImages(np.asarray(images.train_images)[..., 0], images.train_labels)
     model = net()
     seconds = []
     for _ in range(rounds):
@@ -372,7 +372,7 @@ def study(clients: int, fraction: float, rounds: int) -> dict[str, Any]:
         tasks = []
         for _ in range(clients):
             duplicate = copy.deepcopy(model)
-            loader = DataLoader(pictures, batch_size=BATCH, sampler=RandomSampler(pictures))
+            loader = DataLoader(dataset, batch_size=BATCH, sampler=RandomSampler(dataset))
             tasks.append((duplicate, torch.optim.SGD(duplicate.parameters(), lr=LR), loader))
         with multiprocessing.Pool(cores()) as pool:
             trained = pool.map(train_model, tasks)
@@ -408,7 +408,7 @@ def products(clients: int, rounds: int, barrier: Any, queue: Any) -> None:
     weights = [draw.standard_normal(shape, dtype=np.float32) for shape in SHAPES]
     inputs = [draw.standard_normal((i, BATCH), dtype=np.float32) for _, i in SHAPES]
     deltas = [draw.standard_normal((o, BATCH), dtype=np.float32) for o, _ in SHAPES]
-    x = np.ascontiguousarray(inputs[0].T)  # the pictures come row by row
+    x = np.ascontiguousarray(inputs[0].T)  # the images come row by row
     seconds = []
     with one_thread():
         for _ in range(rounds):

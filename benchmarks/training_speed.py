@@ -1,7 +1,7 @@
-"""What a picture costs to learn from: ours in float32, ours at its own precision, a tutorial's loop.
+"""What an image costs to learn from: ours in float32, ours at its own precision, a tutorial's loop.
 
 one core of AMD EPYC (Zen 5), load 32 on 4, torch 2.15.0, torchvision 0.29.2, Python 3.11; auto is bfloat16;
-CPU seconds a 1,000 pictures, mean ± standard deviation of 5 epochs; ratio epoch by epoch:
+CPU seconds per 1,000 images, mean ± standard deviation of 5 epochs; ratio epoch by epoch:
 
                              tutorial    ours, float32       ours, auto  tutorial / auto
     mlp 784-256-128    0.0908 ± 0.004  0.0167 ± 0.0009 0.00984 ± 0.0008         9.29 ± 1
@@ -15,8 +15,8 @@ CPU seconds a 1,000 pictures, mean ± standard deviation of 5 epochs; ratio epoc
 CPU time, everything included: data, both passes, the update. All crop by an eighth of a side, flip (not
 MNIST), and take batches of 128 on one thread; the methods take turns epoch by epoch, so that a busy machine
 slows all of them. tutorial: the same model in torch's default memory format, torchvision's transforms of PIL
-pictures in a DataLoader without workers, torch.optim.SGD, loss.item() at each step. Ours validates on one
-picture of each class in that time as well.
+images in a DataLoader without workers, torch.optim.SGD, loss.item() at each step. Ours validates on one
+image of each class in that time as well.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from tuneapp.objective import Context
 from tuneapp.settings import Metrics
 
 BATCH_SIZE = 128
-MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {  # label -> image set, pictures an epoch, config
+MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {  # label -> image set, images per epoch, config
     "mlp 784-256-128": ("mnist", 10_000, {"model": "mlp", "width1": 256, "width2": 128}),
     "small_cnn, kernel 3": ("cifar10", 2000, {"model": "small_cnn"}),
     "small_cnn, kernel 7": ("cifar10", 1000, {"model": "small_cnn", "kernel": 7}),
@@ -63,11 +63,11 @@ def ours(images: data.ImageSet, examples: int, config: dict[str, Any], precision
     )
 
 
-class Pictures(Dataset[tuple[Tensor, int]]):
+class TutorialImages(Dataset[tuple[Tensor, int]]):
     def __init__(self, images: data.ImageSet, examples: int) -> None:
         rows = data.stratified_subset(images.train_labels, examples, seed=0)
         side, _, channels = images.shape
-        self.pictures, self.labels = images.train_images[rows], images.train_labels[rows]
+        self.images, self.labels = images.train_images[rows], images.train_labels[rows]
         self.transform = transforms.Compose(
             [
                 transforms.ToPILImage(),
@@ -82,7 +82,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return len(self.labels)
 
     def __getitem__(self, at: int) -> tuple[Tensor, int]:
-        return self.transform(self.pictures[at]), int(self.labels[at])
+        return self.transform(self.images[at]), int(self.labels[at])
 
 
 def tutorial(images: data.ImageSet, examples: int, config: dict[str, Any]) -> Iterator[None]:
@@ -92,7 +92,7 @@ def tutorial(images: data.ImageSet, examples: int, config: dict[str, Any]) -> It
         settings.model, classes=len(images.classes), channels=channels, size=side, **hyperparameters
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    loader = DataLoader(Pictures(images, examples), batch_size=BATCH_SIZE, shuffle=True)
+    loader = DataLoader(TutorialImages(images, examples), batch_size=BATCH_SIZE, shuffle=True)
     loss_function = nn.CrossEntropyLoss()
     while True:
         running_loss = 0.0
@@ -108,7 +108,7 @@ def tutorial(images: data.ImageSet, examples: int, config: dict[str, Any]) -> It
 def seconds_per_thousand(
     images: data.ImageSet, examples: int, config: dict[str, Any], epochs: int
 ) -> dict[str, list[float]]:
-    """CPU seconds a 1,000 pictures of each method, an item an epoch; the first is not counted."""
+    """CPU seconds per 1,000 images of each method, one item per epoch; the first is not counted."""
     running = {
         "tutorial": tutorial(images, examples, config),
         "float32": ours(images, examples, config, "float32"),
@@ -150,7 +150,7 @@ def main() -> None:
         f"{machine()}, torch {torch.__version__}, torchvision {torchvision.__version__}; auto is {precision}"
     )
     print(
-        f"CPU seconds a 1,000 pictures, mean ± standard deviation of {epochs} epochs; ratio epoch by epoch\n"
+        f"CPU seconds per 1,000 images, mean ± standard deviation of {epochs} epochs; ratio epoch by epoch\n"
     )
     print(f"{'':20} {'tutorial':>16} {'ours, float32':>16} {'ours, auto':>16} {'tutorial / auto':>16}")
     for label, (name, examples, config) in rows.items():

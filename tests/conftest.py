@@ -20,6 +20,20 @@ settings.load_profile("tuneapp")
 OBJECTIVES = Path(__file__).parent / "objectives.py"
 
 
+# Tests that take over half a second on an idle core, all parameters together: file::name, one per line.
+LONG = frozenset(Path(__file__).with_name("long_tests.txt").read_text().split())
+TIERS = {"ray", "slow", "gpu", "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `quick` whatever is in no other tier and not known to take long."""
+    for item in items:
+        named = item.nodeid.partition("[")[0].removeprefix("tests/")
+        if named not in LONG and not TIERS & {mark.name for mark in item.iter_markers()}:
+            item.add_marker("quick")
+
+
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """A Ray of two CPUs for all tests of a process; the engine uses it as it finds it."""

@@ -10,8 +10,8 @@ from tuneapp.objective import Context
 SMALL: dict[str, Any] = {"width1": 8, "width2": 6, "batch_size": 4, "local_steps": 3, "clients": 5}
 
 
-def pictures(num_examples: int = 200, channels: int = 1) -> ImageSet:
-    """Three classes of 8x8 pictures, learnable: each class brightens a row of its own, on noise."""
+def brightened_rows(num_examples: int = 200, channels: int = 1) -> ImageSet:
+    """Three classes of 8x8 images, learnable: each class brightens a row of its own, on noise."""
     draw = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", num_examples), ("test", 60)):

@@ -42,7 +42,7 @@ def test_a_healthy_curve_has_no_findings() -> None:
 def test_a_loss_that_is_not_finite_has_diverged_at_that_iteration() -> None:
     lost = run(train_loss=[2.3, 2.1, math.nan], val_accuracy=[0.1, 0.2, 0.1])
     (finding,) = diagnose([lost], ACCURACY)
-    assert finding.words == "diverged at iteration 3: train_loss is not finite"
+    assert finding.sentence == "diverged at iteration 3: train_loss is not finite"
 
 
 def test_a_loss_that_explodes_has_diverged() -> None:
@@ -53,14 +53,14 @@ def test_a_loss_that_goes_up_and_down_bounces() -> None:
     jumps = [2.3 - 0.03 * epoch + (0.4 if epoch % 2 else -0.4) for epoch in EPOCHS]
     (finding,) = diagnose([run(train_loss=jumps)], ACCURACY)
     assert finding.kind == "bouncing"
-    assert "50 % of the steps upwards" in finding.words
+    assert "50 % of the steps upwards" in finding.sentence
 
 
 def test_a_validation_loss_that_jumps_bounces_though_the_training_loss_does_not() -> None:
     jumps = [1.5 + (0.4 if epoch % 2 else -0.4) for epoch in EPOCHS]
     (finding,) = diagnose([run(train_loss=falling(end=1.2), val_loss=jumps)], ACCURACY)
     assert finding.kind == "jumping"
-    assert "in the second half val_loss moves by" in finding.words
+    assert "in the second half val_loss moves by" in finding.sentence
 
 
 def test_a_validation_loss_that_rises_while_training_stands_still_is_no_overfitting() -> None:
@@ -73,7 +73,7 @@ def test_a_slow_value_is_where_the_fastest_was_long_before() -> None:
     slow = run("1e-5", train_loss=[2.3 - 0.02 * epoch for epoch in EPOCHS])
     findings = diagnose([slow], ACCURACY, [healthy("1e-3")])
     assert [finding.kind for finding in findings] == ["too slow"]
-    assert "is where 1e-3 was after 3" in findings[0].words
+    assert "is where 1e-3 was after 3" in findings[0].sentence
 
 
 def test_a_value_that_stays_high_with_a_small_gap_underfits() -> None:
@@ -90,7 +90,7 @@ def test_overfitting_is_dated_by_the_lowest_validation_loss() -> None:
     over = run(train_loss=falling(end=0.01), val_loss=[1 + abs(epoch - 8) * 0.05 for epoch in EPOCHS])
     (finding,) = diagnose([over], ACCURACY)
     assert finding.kind == "overfit"
-    assert finding.words.startswith("overfits since iteration 8: val_loss rose from 1 to 2.1")
+    assert finding.sentence.startswith("overfits since iteration 8: val_loss rose from 1 to 2.1")
 
 
 def test_a_metric_that_gains_to_the_end_is_still_improving() -> None:
@@ -123,14 +123,14 @@ def test_the_interval_of_three_seeds_is_students() -> None:
     assert gap is not None
     # mean 2, sd 1, t(0.975, 2) = 4.303: 2 ± 4.303 / sqrt(3)
     assert (gap.low, gap.high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)
-    assert not gap.told_apart
+    assert not gap.significant
 
 
 def test_differences_are_taken_between_equal_seeds_only() -> None:
     gap = paired({0: 1.0, 1: 5.0}, {1: 4.0, 2: 9.0}, ("a", "b"))
     assert gap is not None
     assert (gap.mean, gap.n) == (1.0, 1)
-    assert not gap.told_apart
+    assert not gap.significant
     assert paired({0: 1.0}, {1: 1.0}, ("a", "b")) is None
 
 
@@ -162,12 +162,12 @@ def test_one_seed_ranks_nothing() -> None:
 def test_a_clear_winner_is_named_with_its_interval() -> None:
     told = verdict(finals_of(a=[0.80, 0.81, 0.82], b=[0.60, 0.61, 0.62], c=[0.79, 0.83, 0.80]), ACCURACY)
     assert told[0].startswith("a is best with a mean val_accuracy of 0.81; it is ahead of b by 0.2 [")
-    assert told[1].startswith("It cannot be told from c by ")
+    assert told[1].startswith("It does not differ significantly from c by ")
 
 
-def test_overlapping_seeds_are_no_effect_beyond_noise() -> None:
+def test_overlapping_seeds_are_no_significant_effect() -> None:
     (words,) = verdict(finals_of(a=[0.80, 0.70, 0.75], b=[0.72, 0.78, 0.74]), ACCURACY)
-    assert words.startswith("No effect beyond noise")
+    assert words.startswith("No significant effect")
 
 
 def test_a_value_that_lost_a_seed_is_never_best() -> None:

@@ -1,4 +1,4 @@
-"""Batches: every picture once an epoch, moved and mirrored on its own, the same from the same seed."""
+"""Batches: every image once per epoch, moved and mirrored on its own, the same from the same seed."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from tuneapp.errors import UsageError
 AS_THEY_ARE = {"mean": [0.0], "std": [1.0]}  # x * 255 is the uint8 value
 
 
-def pictures(count, height=8, width=8, channels=1, seed=0):
-    """Random pictures without black, so that black is what moved in; each labelled with its own number."""
+def random_images(count, height=8, width=8, channels=1, seed=0):
+    """Random images without black, so that black is what moved in; each labelled with its own number."""
     rng = np.random.default_rng(seed)
     return rng.integers(1, 256, (count, height, width, channels), dtype=np.uint8), np.arange(count)
 
@@ -30,10 +30,10 @@ def epoch(batches, number=0):
     return torch.cat(xs), torch.cat(ys)
 
 
-def windows(picture, pad_y, pad_x, flip):
-    """All that a picture may become."""
-    height, width, _ = picture.shape
-    for turned in (picture, picture[:, ::-1]) if flip else (picture,):
+def windows(image, pad_y, pad_x, flip):
+    """All that an image may become."""
+    height, width, _ = image.shape
+    for turned in (image, image[:, ::-1]) if flip else (image,):
         padded = np.pad(turned, ((pad_y, pad_y), (pad_x, pad_x), (0, 0)))
         for y in range(2 * pad_y + 1):
             for x in range(2 * pad_x + 1):
@@ -48,10 +48,10 @@ def windows(picture, pad_y, pad_x, flip):
     flip=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_every_picture_comes_once_an_epoch_as_one_of_its_own_windows(
+def test_every_image_comes_once_per_epoch_as_one_of_its_own_windows(
     count, batch_size, size, crop, flip, seed
 ):
-    images, labels = pictures(count, *size)
+    images, labels = random_images(count, *size)
     loader = Batches(
         images, labels, batch_size=batch_size, crop=crop, flip=flip, seed=seed,
         mean=[0.0] * size[2], std=[1.0] * size[2],
@@ -74,7 +74,7 @@ def test_every_picture_comes_once_an_epoch_as_one_of_its_own_windows(
     seed=st.integers(0, 2**32),
 )
 def test_the_gather_of_a_gpu_gives_what_the_windows_of_a_cpu_give(size, padding, seed):
-    images, _ = pictures(30, *size)
+    images, _ = random_images(30, *size)
     rng = np.random.default_rng(seed)
     index = rng.permutation(30)[:20]
     draws = Draws(
@@ -91,7 +91,7 @@ def test_the_gather_of_a_gpu_gives_what_the_windows_of_a_cpu_give(size, padding,
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_batches_of_a_cpu():
-    images, labels = pictures(300, 32, 32, 3)
+    images, labels = random_images(300, 32, 32, 3)
     options = {"batch_size": 64, "crop": 0.125, "flip": True, "index": np.arange(0, 300, 2)}
     x, y = epoch(Batches(images, labels, **options))
     on_gpu, y_gpu = epoch(Batches(images, labels, device="cuda", **options))
@@ -100,8 +100,8 @@ def test_a_gpu_gives_the_batches_of_a_cpu():
     assert torch.allclose(x, on_gpu.cpu(), atol=1e-6)
 
 
-def test_evaluation_takes_the_pictures_in_order_and_whole():
-    images, labels = pictures(11)
+def test_evaluation_takes_the_images_in_order_and_whole():
+    images, labels = random_images(11)
     index = np.array([7, 2, 9, 4, 0])
     loader = Batches(
         images, labels, batch_size=2, index=index, shuffle=False, crop=0.25, flip=True, **AS_THEY_ARE
@@ -111,9 +111,9 @@ def test_evaluation_takes_the_pictures_in_order_and_whole():
     assert np.array_equal(np.concatenate([values(x) for x, _ in batches]), images[index])
 
 
-def test_pictures_of_one_batch_are_moved_and_mirrored_each_on_its_own():
-    picture = np.arange(1, 65, dtype=np.uint8).reshape(1, 8, 8, 1)
-    images = np.repeat(picture, 400, axis=0)
+def test_images_of_one_batch_are_moved_and_mirrored_each_on_its_own():
+    image = np.arange(1, 65, dtype=np.uint8).reshape(1, 8, 8, 1)
+    images = np.repeat(image, 400, axis=0)
     loader = Batches(
         images, np.zeros(400, dtype=np.int64), batch_size=400, crop=0.125, flip=True, **AS_THEY_ARE
     )
@@ -132,7 +132,7 @@ def test_without_flip_nothing_is_mirrored(crop):
     assert np.all(np.diff(middle, axis=1) == 1)
 
 
-def test_an_eighth_of_32_pixels_moves_pictures_by_4_at_most():
+def test_an_eighth_of_32_pixels_moves_images_by_4_at_most():
     images = np.full((2000, 32, 32, 1), 200, dtype=np.uint8)
     x, _ = epoch(Batches(images, np.zeros(2000, dtype=np.int64), batch_size=500, crop=0.125, **AS_THEY_ARE))
     black_rows = (values(x).sum((2, 3)) == 0).sum(1)
@@ -140,7 +140,7 @@ def test_an_eighth_of_32_pixels_moves_pictures_by_4_at_most():
 
 
 def test_an_epoch_depends_on_seed_and_number_alone():
-    images, labels = pictures(60)
+    images, labels = random_images(60)
     options = {"batch_size": 16, "crop": 0.125, "flip": True, "seed": 5}
     first = Batches(images, labels, **options)
     in_order = [epoch(first, number) for number in range(3)]
@@ -155,7 +155,7 @@ def test_an_epoch_depends_on_seed_and_number_alone():
 
 
 def test_two_epochs_read_side_by_side_do_not_disturb_each_other():
-    images, labels = pictures(64)
+    images, labels = random_images(64)
     loader = Batches(images, labels, batch_size=8, crop=0.25, flip=True)
     alone = epoch(loader, 0)[0]
     together = [(x, other) for (x, _), (other, _) in zip(loader.epoch(0), loader.epoch(1), strict=True)]
@@ -164,7 +164,7 @@ def test_two_epochs_read_side_by_side_do_not_disturb_each_other():
 
 @pytest.mark.parametrize("block_bytes", [1, 700, 2**30])
 def test_the_size_of_a_block_changes_nothing(monkeypatch, block_bytes):
-    images, labels = pictures(50)
+    images, labels = random_images(50)
     loader = Batches(images, labels, batch_size=7, crop=0.125, flip=True)
     x, y = epoch(loader)
     monkeypatch.setattr(batches_module, "BLOCK_BYTES", {"cpu": block_bytes})
@@ -178,21 +178,21 @@ def test_the_size_of_a_block_changes_nothing(monkeypatch, block_bytes):
     ("count", "batch_size", "sizes"),
     [(10, 4, [4, 4, 2]), (9, 4, [4, 4]), (3, 100, [3]), (1, 4, [1]), (3, 1, [1, 1, 1]), (8, 4, [4, 4])],
 )
-def test_a_short_last_batch_is_kept_unless_it_is_a_single_picture(count, batch_size, sizes):
-    loader = Batches(*pictures(count), batch_size=batch_size)
+def test_a_short_last_batch_is_kept_unless_it_is_a_single_image(count, batch_size, sizes):
+    loader = Batches(*random_images(count), batch_size=batch_size)
     assert [len(y) for _, y in loader.epoch()] == sizes
     assert (len(loader), loader.examples) == (len(sizes), sum(sizes))
 
 
-def test_evaluation_keeps_a_single_last_picture():
-    assert [len(y) for _, y in Batches(*pictures(9), batch_size=4, shuffle=False).epoch()] == [4, 4, 1]
+def test_evaluation_keeps_a_single_last_image():
+    assert [len(y) for _, y in Batches(*random_images(9), batch_size=4, shuffle=False).epoch()] == [4, 4, 1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_have_the_layout_and_the_type_asked_for(dtype, channels_last, channels):
-    images, labels = pictures(6, 10, 12, channels)
+    images, labels = random_images(6, 10, 12, channels)
     loader = Batches(
         images, labels, batch_size=4, crop=0.1, flip=True, dtype=dtype, channels_last=channels_last
     )
@@ -206,14 +206,14 @@ def test_batches_have_the_layout_and_the_type_asked_for(dtype, channels_last, ch
 
 @pytest.mark.parametrize("size", [8, 28, 32, 224])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pictures_of_all_sizes_are_normalised_to_mean_0_and_deviation_1(size, channels):
-    images, labels = pictures(12, size, size, channels)
+def test_images_of_all_sizes_are_normalised_to_mean_0_and_deviation_1(size, channels):
+    images, labels = random_images(12, size, size, channels)
     x, _ = epoch(Batches(images, labels, batch_size=6, flip=True))
     assert x.mean((0, 2, 3)).abs().max() < 1e-5
     assert (x.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
 
 
-def test_statistics_are_those_of_the_pictures_named_and_per_channel():
+def test_statistics_are_those_of_the_images_named_and_per_channel():
     images = np.zeros((4, 8, 8, 3), dtype=np.uint8)
     images[:2, ..., 0] = 51
     images[1, ..., 1] = 255
@@ -224,16 +224,16 @@ def test_statistics_are_those_of_the_pictures_named_and_per_channel():
 
 
 @given(st.integers(1, 60), st.integers(1, 20))
-def test_statistics_of_a_part_take_no_more_pictures_than_asked(count, most):
-    images, _ = pictures(count)
+def test_statistics_of_a_part_take_no_more_images_than_asked(count, most):
+    images, _ = random_images(count)
     step = -(-count // most)
     taken = images[::step]
     assert len(taken) <= most
     assert channel_statistics(images, most=most)[0] == pytest.approx([taken.mean() / 255])
 
 
-def test_the_pictures_themselves_stay_as_they_are(tmp_path):
-    images, labels = pictures(20, channels=3)
+def test_the_images_themselves_stay_as_they_are(tmp_path):
+    images, labels = random_images(20, channels=3)
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     x, _ = next(Batches(mapped, labels, batch_size=20, flip=True).epoch())
@@ -259,4 +259,4 @@ def test_digits_come_in_batches():
 )
 def test_what_cannot_be_batched_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        Batches(*pictures(5), **options)
+        Batches(*random_images(5), **options)

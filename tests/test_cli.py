@@ -158,7 +158,8 @@ def test_a_file_may_name_a_command_and_where_it_runs(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "metric loss: less is better, to judge by its name" in result.stderr
     study = RunDirectory(tmp_path / "runs" / "one").read()
-    assert [trial.history[0]["loss"] for trial in study.trials] == [t.config["x"] for t in study.trials]
+    losses = [trial.history[0].metrics["loss"] for trial in study.trials]
+    assert losses == [trial.config["x"] for trial in study.trials]
 
 
 def test_effects_of_a_function_take_the_settings_of_any_study(tmp_path: Path) -> None:

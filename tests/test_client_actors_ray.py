@@ -5,11 +5,11 @@ import signal
 
 import numpy as np
 import pytest
-from federations import SMALL, context, pictures
+from federations import SMALL, brightened_rows, context
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
-IMAGES = pictures()
+IMAGES = brightened_rows()
 CONFIG = SMALL | {
     "clients": 9,
     "partition": "quantity",
@@ -19,7 +19,7 @@ CONFIG = SMALL | {
     "momentum": 0.5,
     "strategy": "fedadam",
 }
-TIMED = ("seconds", "client_updates_per_second", "actor_restarts")
+TIMED = ("iteration_seconds", "client_updates_per_second", "actor_restarts")
 
 
 def make_pool(actors):

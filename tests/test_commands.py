@@ -93,7 +93,7 @@ def test_a_child_that_outlives_the_program_holds_nobody_up(detach: bool, tmp_pat
 )  # fmt: skip
 def test_number_stands_for_a_number_as_programs_print_it(text: str, value: float) -> None:
     if text == "12,34.5":  # neither thousands nor decimals: nobody can tell
-        with pytest.raises(TuneappError, match="before a comma and digits"):
+        with pytest.raises(TuneappError, match="must match a whole number"):
             matched(f"loss={text}")
     else:
         assert matched(f"epoch 1 loss={text}") == {"loss": value}
@@ -111,10 +111,19 @@ def test_number_stands_for_no_word(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0,995", "3,5"])
 def test_a_decimal_comma_is_refused_rather_than_cut(text: str) -> None:
-    with pytest.raises(TuneappError, match="before a comma and digits"):
+    with pytest.raises(TuneappError, match="must match a whole number"):
         matched(f"loss={text}")
-    with pytest.raises(TuneappError, match=r"before a comma and digits|must match a number"):
+    with pytest.raises(TuneappError, match="must match a number"):
         matched(f"loss={text}", "loss=([0-9.,]+)")
+
+
+@pytest.mark.parametrize("text", ["1e-05", "2.5E7", "3e+2"])
+def test_an_exponent_that_a_pattern_leaves_out_is_refused_rather_than_cut(text: str) -> None:
+    with pytest.raises(
+        TuneappError, match=r"must match a whole number, but found .*\{number\} reads exponents"
+    ):
+        matched(f"loss={text}", "loss=([0-9.]+)")
+    assert matched(f"loss={text}") == {"loss": float(text)}
 
 
 @pytest.mark.parametrize(

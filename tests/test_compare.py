@@ -7,11 +7,13 @@ import pytest
 from records import append
 from typer.testing import CliRunner
 
+from tuneapp.analysis import compare
 from tuneapp.cli import app
 from tuneapp.errors import UsageError
-from tuneapp.report import compare
+from tuneapp.report.compare import comparison_text
+from tuneapp.report.plots.compare import comparison_plot
 from tuneapp.settings import Metric, Request, SearchSettings
-from tuneapp.studies import RunDirectory, Study, Trial, TrialState
+from tuneapp.studies import Iteration, RunDirectory, Study, Trial, TrialState
 
 
 def search(name: str, ends: Sequence[tuple[float, int, float]], mode: str = "max") -> Study:
@@ -24,7 +26,7 @@ def search(name: str, ends: Sequence[tuple[float, int, float]], mode: str = "max
             "random",
             0,
             TrialState.FINISHED,
-            [{"score": value, "iteration": i} for i in range(1, iterations + 1)],
+            [Iteration(i, 100.0, {"score": value}) for i in range(1, iterations + 1)],
             asked=100.0,
             started=100.0,
             ended=100.0 + seconds,
@@ -59,7 +61,7 @@ def test_of_a_loss_the_lowest_is_the_incumbent() -> None:
 def test_runs_are_compared_up_to_the_smallest_budget() -> None:
     few = search("few", [(0.5, 1, 1.0), (0.6, 1, 2.0)])
     many = search("many", [(0.1, 1, 1.0), (0.2, 1, 2.0), (0.9, 1, 3.0)])
-    told = compare.words([few, many])
+    told = comparison_text(compare.compare([few, many]))
     at_trials = told.split("Best score at equal trials\n")[1].split("\n\n")[0].splitlines()
     assert [line.split() for line in at_trials] == [
         ["run", "1", "2"],
@@ -70,22 +72,22 @@ def test_runs_are_compared_up_to_the_smallest_budget() -> None:
 
 def test_configs_that_runs_share_are_compared_at_an_equal_iteration() -> None:
     short, long = search("short", [(0.5, 2, 1.0)]), search("long", [(0.8, 9, 1.0)])
-    row = compare.words([short, long]).splitlines()[-1].split()
+    row = comparison_text(compare.compare([short, long])).splitlines()[-1].split()
     assert row[:2] == ["all", "alike"]
     assert row[2] == "2"
 
 
 def test_other_metrics_and_single_runs_are_refused() -> None:
     with pytest.raises(UsageError, match="same metric"):
-        compare.words([search("a", []), search("b", [], "min")])
+        comparison_text(compare.compare([search("a", []), search("b", [], "min")]))
     with pytest.raises(UsageError, match="2 to 12 runs"):
-        compare.figure([search("a", [])])
+        comparison_plot(compare.compare([search("a", [])]))
 
 
 def test_runs_without_an_ended_trial_are_drawn_and_told() -> None:
     empty, one = search("empty", []), search("one", [(0.5, 1, 1.0)])
-    assert "empty" in compare.words([empty, one])
-    assert len(compare.figure([empty, one]).axes) == 3
+    assert "empty" in comparison_text(compare.compare([empty, one]))
+    assert len(comparison_plot(compare.compare([empty, one])).axes) == 3
 
 
 def test_the_command_prints_tables_and_draws_a_picture(tmp_path: Path) -> None:

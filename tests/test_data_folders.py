@@ -280,6 +280,14 @@ def test_what_transparent_pixels_hide_does_not_bleed_into_others(tmp_path, pets)
     assert (image.min(), image.max()) == (0, 255)
 
 
+def test_a_grey_model_sees_the_luminance_of_a_transparent_colour_image(tmp_path):
+    pixels = np.full((SIDE, SIDE, 4), (0, 200, 0, 255), dtype=np.uint8)
+    pixels[0, 0, 3] = 0
+    grey = read_image(save(tmp_path / "x.png", pixels), SIDE, 1)
+    assert grey[8, 8, 0] == np.asarray(Image.new("RGB", (1, 1), (0, 200, 0)).convert("L"))[0, 0]
+    assert grey[0, 0, 0] == 255
+
+
 def test_an_image_with_an_alpha_channel_that_is_opaque_is_not_told(pets, rng):
     opaque = noise(rng, channels=4)
     opaque[..., 3] = 255
@@ -458,7 +466,9 @@ def test_next_to_no_contrast_is_told(tmp_path, rng):
 
 def test_a_class_of_one_image_is_refused_by_its_name(pets, rng):
     save(pets / "only" / "0.png", noise(rng))
-    with pytest.raises(UsageError, match="two different images or more, but only has only 1; add images"):
+    with pytest.raises(
+        UsageError, match="two different images or more, but there is only 1 of class only; add images"
+    ):
         imported(pets)
 
 
@@ -466,7 +476,7 @@ def test_a_class_of_copies_of_one_image_is_refused_too(pets, rng):
     pixels = noise(rng)
     for number in range(5):
         save(pets / "newt" / f"{number}.png", pixels)
-    with pytest.raises(UsageError, match="two different images or more, but newt has only 1"):
+    with pytest.raises(UsageError, match="two different images or more, but there is only 1 of class newt"):
         imported(pets)
 
 

@@ -1,4 +1,4 @@
-"""Imports: whatever form the pictures come in, they arrive as arrays, or one error says why not."""
+"""Imports: whatever form the images come in, they arrive as arrays, or one error says why not."""
 
 import gzip
 import io
@@ -39,12 +39,12 @@ def painted(folder: Path, parts=("train", "test"), each=5, **options) -> Path:
 
 def is_as_painted(images: data.ImageSet, shades=15):
     assert images.classes == list(COLOURS)
-    for pictures, labels in (
+    for pixels, labels in (
         (images.train_images, images.train_labels),
         (images.test_images, images.test_labels),
     ):
         expected = np.array(list(COLOURS.values()))[labels][:, None, None, :]
-        assert np.abs(pictures.astype(int) - expected).max() <= shades
+        assert np.abs(pixels.astype(int) - expected).max() <= shades
 
 
 @pytest.fixture
@@ -53,19 +53,19 @@ def data_dir(tmp_path):
 
 
 def test_an_image_folder_with_train_and_test_keeps_them(tmp_path, data_dir):
-    imported = import_images("pets", painted(tmp_path / "pictures"), data_dir)
+    imported = import_images("pets", painted(tmp_path / "images"), data_dir)
     assert imported.notes == []
     images = data.load("pets", data_dir)
     assert images.train_images.shape == (15, 10, 12, 3)
     assert np.bincount(images.test_labels).tolist() == [5, 5, 5]
     assert images.flip
-    assert images.source == "image folder, imported from pictures"
+    assert images.source == "image folder, imported from images"
     is_as_painted(images)
     assert data.verify("pets", data_dir).recorded
 
 
 def test_an_image_folder_without_test_gives_a_fifth_of_each_class_and_says_so(tmp_path, data_dir):
-    imported = import_images("pets", painted(tmp_path / "pictures", parts=[""], each=10), data_dir)
+    imported = import_images("pets", painted(tmp_path / "images", parts=[""], each=10), data_dir)
     assert np.bincount(imported.images.train_labels).tolist() == [8, 8, 8]
     assert np.bincount(imported.images.test_labels).tolist() == [2, 2, 2]
     assert imported.notes == [
@@ -85,14 +85,14 @@ def test_an_image_folder_without_test_gives_a_fifth_of_each_class_and_says_so(tm
     ],
 )
 def test_what_becomes_of_a_validation_folder_is_said(tmp_path, data_dir, parts, note):
-    imported = import_images("pets", painted(tmp_path / "pictures", parts=parts), data_dir)
+    imported = import_images("pets", painted(tmp_path / "images", parts=parts), data_dir)
     assert imported.notes == [note]
     assert (len(imported.images.train_labels), len(imported.images.test_labels)) == (15, 15)
 
 
 @given(st.integers(8, 40), st.integers(8, 60), st.integers(8, 60), st.sampled_from(["RGB", "L"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
-def test_pictures_are_resized_to_a_square_of_the_size_asked_for(tmp_path, size, width, height, mode):
+def test_images_are_resized_to_a_square_of_the_size_asked_for(tmp_path, size, width, height, mode):
     folder = painted(tmp_path / f"{width}x{height}{mode}", size=(width, height), mode=mode, each=1)
     images = import_images("pets", folder, tmp_path / "data", size, overwrite=True).images
     assert images.shape == (size, size, 1 if mode == "L" else 3)
@@ -102,48 +102,48 @@ def test_pictures_are_resized_to_a_square_of_the_size_asked_for(tmp_path, size, 
 
 def test_resizing_is_lanczos(tmp_path, data_dir):
     rng = np.random.default_rng(0)
-    picture = Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8))
-    folder = painted(tmp_path / "pictures")
-    picture.save(folder / "train" / "cats" / "0.png")
+    image = Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8))
+    folder = painted(tmp_path / "images")
+    image.save(folder / "train" / "cats" / "0.png")
     images = import_images("pets", folder, data_dir, 16).images
-    assert np.array_equal(images.train_images[0], picture.resize((16, 16), Image.Resampling.LANCZOS))
+    assert np.array_equal(images.train_images[0], image.resize((16, 16), Image.Resampling.LANCZOS))
 
 
 def test_a_large_jpeg_is_resized_to_nearly_what_lanczos_gives(tmp_path, data_dir):
     ramp = np.linspace(0, 255, 1200).astype(np.uint8)
-    picture = Image.fromarray(
+    image = Image.fromarray(
         np.stack([np.tile(ramp, (900, 1)), np.tile(ramp[:900, None], (1, 1200))] * 2, -1)[..., :3]
     )
-    folder = painted(tmp_path / "pictures")
-    picture.save(folder / "train" / "cats" / "a.jpg", quality=95)
+    folder = painted(tmp_path / "images")
+    image.save(folder / "train" / "cats" / "a.jpg", quality=95)
     images = import_images("pets", folder, data_dir, 32).images
-    expected = np.asarray(picture.resize((32, 32), Image.Resampling.LANCZOS)).astype(int)
+    expected = np.asarray(image.resize((32, 32), Image.Resampling.LANCZOS)).astype(int)
     assert np.abs(images.train_images[5].astype(int) - expected).max() <= 4
 
 
-def test_pictures_of_several_sizes_need_a_size(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures")
+def test_images_of_several_sizes_need_a_size(tmp_path, data_dir):
+    folder = painted(tmp_path / "images")
     paint(folder / "train" / "cats" / "wide.png", size=(90, 20))
     with pytest.raises(UsageError, match="these are of 2 sizes, from 12x10 to 90x20; pass --size 64"):
         import_images("pets", folder, data_dir)
 
 
-def test_pictures_too_large_for_the_models_need_a_size(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures", size=(300, 200), each=1)
+def test_images_too_large_for_the_models_need_a_size(tmp_path, data_dir):
+    folder = painted(tmp_path / "images", size=(300, 200), each=1)
     with pytest.raises(UsageError, match=r"8 to 224 pixels per side, but these are 300x200; pass --size"):
         import_images("pets", folder, data_dir)
 
 
-def test_grey_pictures_stay_grey_unless_one_has_colour(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures", mode="L")
+def test_grey_images_stay_grey_unless_one_has_colour(tmp_path, data_dir):
+    folder = painted(tmp_path / "images", mode="L")
     assert import_images("pets", folder, data_dir).images.shape == (10, 12, 1)
     paint(folder / "train" / "cats" / "red.png")
     assert import_images("pets", folder, data_dir, overwrite=True).images.shape == (10, 12, 3)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "LA", "1"])
-def test_pictures_of_other_modes_are_taken(tmp_path, data_dir, mode):
-    folder = painted(tmp_path / "pictures")
+def test_images_of_other_modes_are_taken(tmp_path, data_dir, mode):
+    folder = painted(tmp_path / "images")
     options = {"transparency": 0} if mode == "P" else {}
     name = "x.tiff" if mode == "CMYK" else "x.png"
     paint(folder / "train" / "cats" / name, (250, 90, 90), mode=mode, **options)
@@ -152,8 +152,8 @@ def test_pictures_of_other_modes_are_taken(tmp_path, data_dir, mode):
     assert len(imported.images.train_labels) == 16
 
 
-def test_pictures_turn_as_their_exif_says(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures", size=(10, 12))
+def test_images_turn_as_their_exif_says(tmp_path, data_dir):
+    folder = painted(tmp_path / "images", size=(10, 12))
     upright = np.zeros((12, 10, 3), dtype=np.uint8)
     upright[:6] = 255
     exif = Image.Exif()
@@ -170,7 +170,7 @@ def spoil(folder: Path) -> dict[str, str]:
     cats = folder / "train" / "cats"
     Image.effect_noise((200, 200), 80).convert("RGB").save(cats / "torn.jpg")
     (cats / "torn.jpg").write_bytes((cats / "torn.jpg").read_bytes()[:3000])
-    (cats / "notes.txt").write_text("not a picture")
+    (cats / "notes.txt").write_text("not an image")
     (cats / "zero.png").touch()
     Image.fromarray(np.full((10, 12), np.nan, dtype=np.float32)).save(cats / "deep.tiff")
     (cats / "plot.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 12 10\n")
@@ -183,8 +183,8 @@ def spoil(folder: Path) -> dict[str, str]:
     }
 
 
-def test_files_that_are_no_pictures_are_counted_and_named(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures")
+def test_files_that_are_no_images_are_counted_and_named(tmp_path, data_dir):
+    folder = painted(tmp_path / "images")
     reasons = spoil(folder)
     imported = import_images("pets", folder, data_dir, 12)
     [note] = imported.notes
@@ -197,7 +197,7 @@ def test_files_that_are_no_pictures_are_counted_and_named(tmp_path, data_dir):
 
 
 def test_of_many_bad_files_five_are_named(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures")
+    folder = painted(tmp_path / "images")
     for number in range(8):
         (folder / "test" / "dogs" / f"bad{number}.jpg").write_text("bad")
     [note] = import_images("pets", folder, data_dir).notes
@@ -206,7 +206,7 @@ def test_of_many_bad_files_five_are_named(tmp_path, data_dir):
 
 
 def test_where_most_files_are_bad_nothing_is_imported(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures", each=1)
+    folder = painted(tmp_path / "images", each=1)
     for number in range(7):
         (folder / "test" / "dogs" / f"bad{number}.jpg").write_text("bad")
     with pytest.raises(TuneappError, match=r"7 of 13 files .* the greater part, so nothing was imported"):
@@ -215,7 +215,7 @@ def test_where_most_files_are_bad_nothing_is_imported(tmp_path, data_dir):
 
 
 def test_a_class_that_is_left_with_nothing_is_an_error(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures")
+    folder = painted(tmp_path / "images")
     (folder / "train" / "newts").mkdir()
     (folder / "train" / "newts" / "newt.jpg").write_text("bad")
     with pytest.raises(TuneappError, match="newts has none; add some, or take that folder away"):
@@ -223,41 +223,41 @@ def test_a_class_that_is_left_with_nothing_is_an_error(tmp_path, data_dir):
 
 
 def test_a_test_set_that_is_left_with_nothing_is_an_error(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures", parts=["train"])
+    folder = painted(tmp_path / "images", parts=["train"])
     (folder / "test" / "cats").mkdir(parents=True)
     with pytest.raises(TuneappError, match="The test set must have an image"):
         import_images("pets", folder, data_dir)
 
 
 def test_a_class_of_the_test_set_alone_is_an_error(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures")
+    folder = painted(tmp_path / "images")
     paint(folder / "test" / "newts" / "0.png")
     with pytest.raises(TuneappError, match=r"must be in .*train, but newts is in .*test alone"):
         import_images("pets", folder, data_dir)
 
 
 def test_one_class_is_not_enough(tmp_path, data_dir):
-    paint(tmp_path / "pictures" / "train" / "cats" / "0.png")
-    paint(tmp_path / "pictures" / "test" / "cats" / "0.png")
+    paint(tmp_path / "images" / "train" / "cats" / "0.png")
+    paint(tmp_path / "images" / "test" / "cats" / "0.png")
     with pytest.raises(TuneappError, match=r"two classes or more, but .*train holds 1"):
-        import_images("pets", tmp_path / "pictures", data_dir)
+        import_images("pets", tmp_path / "images", data_dir)
 
 
-def test_a_class_of_one_picture_cannot_be_split(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures", parts=[""])
+def test_a_class_of_one_image_cannot_be_split(tmp_path, data_dir):
+    folder = painted(tmp_path / "images", parts=[""])
     paint(folder / "newts" / "0.png", (9, 9, 9))
-    with pytest.raises(UsageError, match=r"every class has two different images .* newts has only 1"):
+    with pytest.raises(UsageError, match=r"every class has two different images .* only 1 of class newts"):
         import_images("pets", folder, data_dir)
 
 
 def test_a_folder_that_holds_nothing_to_import_says_what_it_could_hold(tmp_path, data_dir):
-    paint(tmp_path / "pictures" / "0.png")
+    paint(tmp_path / "images" / "0.png")
     with pytest.raises(TuneappError, match=r"one folder of images per class .* but holds 0\.png"):
-        import_images("pets", tmp_path / "pictures", data_dir)
+        import_images("pets", tmp_path / "images", data_dir)
 
 
 def test_hidden_files_and_folders_are_left_aside(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures")
+    folder = painted(tmp_path / "images")
     (folder / "train" / "cats" / ".DS_Store").write_text("Mac")
     (folder / "__MACOSX" / "train").mkdir(parents=True)
     (folder / "train" / ".cache").mkdir()
@@ -266,25 +266,25 @@ def test_hidden_files_and_folders_are_left_aside(tmp_path, data_dir):
     is_as_painted(imported.images)
 
 
-def test_progress_counts_every_picture(tmp_path, data_dir):
+def test_progress_counts_every_image(tmp_path, data_dir):
     seen = []
     import_images(
-        "pets", painted(tmp_path / "pictures"), data_dir, progress=lambda done, of: seen.append((done, of))
+        "pets", painted(tmp_path / "images"), data_dir, progress=lambda done, of: seen.append((done, of))
     )
     assert seen == [(done, 30) for done in range(1, 31)]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.xz"])
 def test_an_archive_is_read_like_the_folder_in_it(tmp_path, data_dir, kind):
-    painted(tmp_path / "pictures" / "inner" / "pets")
+    painted(tmp_path / "images" / "inner" / "pets")
     archive = tmp_path / f"pets.{kind}"
     if kind == "zip":
         with zipfile.ZipFile(archive, "w") as file:
-            for path in sorted((tmp_path / "pictures").rglob("*")):
-                file.write(path, path.relative_to(tmp_path / "pictures"))
+            for path in sorted((tmp_path / "images").rglob("*")):
+                file.write(path, path.relative_to(tmp_path / "images"))
     else:
         with tarfile.open(archive, f"w:{kind.partition('.')[2]}") as file:
-            file.add(tmp_path / "pictures", ".")
+            file.add(tmp_path / "images", ".")
     is_as_painted(import_images("pets", archive, data_dir).images)
     assert sorted(path.name for path in data_dir.iterdir()) == [".pets.lock", "pets"]
 
@@ -399,7 +399,7 @@ def test_one_idx_file_stands_for_its_folder(tmp_path, data_dir):
         (gzip.compress(idx(drawn()[1]))[:-9], "cannot be read"),
         (idx(drawn(11)[1]), "must hold one label for each of 12 images, but has 11"),
     ],
-    ids=["missing", "torn", "pictures", "empty", "torn gzip", "too few"],
+    ids=["missing", "torn", "images", "empty", "torn gzip", "too few"],
 )
 def test_a_broken_idx_file_is_named(tmp_path, data_dir, content, expected):
     path = write_idx(tmp_path / "idx") / "train-labels-idx1-ubyte"
@@ -411,7 +411,7 @@ def test_a_broken_idx_file_is_named(tmp_path, data_dir, content, expected):
 
 
 def write_cifar(folder: Path, classes=10, binary=False, protocol=2) -> tuple[np.ndarray, np.ndarray]:
-    """CIFAR files of 6 pictures each; returns the training set as [N, H, W, C] and its labels."""
+    """CIFAR files of 6 images each; returns the training set as [N, H, W, C] and its labels."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     names = [f"kind{number}" for number in range(classes)]
@@ -592,7 +592,7 @@ def test_arrays_are_resized(tmp_path, data_dir):
     ],
 )
 @pytest.mark.parametrize("size", [None, 16])
-def test_arrays_that_are_no_pictures_are_refused(tmp_path, data_dir, images, labels, expected, size):
+def test_arrays_that_are_no_images_are_refused(tmp_path, data_dir, images, labels, expected, size):
     folder = write_arrays(tmp_path / "arrays", images, labels)
     with pytest.raises(TuneappError, match=expected):
         import_images("mine", folder, data_dir, size)
@@ -602,19 +602,19 @@ def test_arrays_that_are_no_pictures_are_refused(tmp_path, data_dir, images, lab
 @pytest.mark.parametrize("name", ["Pets", "my pets", "../pets", "pets.old", "", "-pets", "a/b", "häuser"])
 def test_a_name_must_be_plain(tmp_path, data_dir, name):
     with pytest.raises(UsageError, match="must be of a-z, 0-9, '_' and '-'"):
-        import_images(name, painted(tmp_path / "pictures"), data_dir)
+        import_images(name, painted(tmp_path / "images"), data_dir)
     assert not data_dir.exists()
 
 
 def test_digits_cannot_be_replaced(tmp_path, data_dir):
     with pytest.raises(UsageError, match="digits is built in"):
-        import_images("digits", painted(tmp_path / "pictures"), data_dir, overwrite=True)
+        import_images("digits", painted(tmp_path / "images"), data_dir, overwrite=True)
 
 
 @pytest.mark.parametrize("size", [0, 7, 225, -3])
 def test_a_size_that_models_cannot_take_is_refused(tmp_path, data_dir, size):
     with pytest.raises(UsageError, match=f"8 to 224 pixels, but got {size}"):
-        import_images("pets", painted(tmp_path / "pictures"), data_dir, size)
+        import_images("pets", painted(tmp_path / "images"), data_dir, size)
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path, data_dir):
@@ -623,7 +623,7 @@ def test_a_path_that_is_not_there_is_refused(tmp_path, data_dir):
 
 
 def test_a_name_that_is_taken_is_refused_unless_overwritten(tmp_path, data_dir):
-    folder = painted(tmp_path / "pictures")
+    folder = painted(tmp_path / "images")
     import_images("pets", folder, data_dir)
     with pytest.raises(UsageError, match=r"'pets' is there already .* pass --overwrite"):
         import_images("pets", folder, data_dir, 16)
@@ -633,7 +633,7 @@ def test_a_name_that_is_taken_is_refused_unless_overwritten(tmp_path, data_dir):
 
 
 def test_an_import_that_fails_leaves_the_set_it_was_to_replace(tmp_path, data_dir):
-    import_images("pets", painted(tmp_path / "pictures"), data_dir)
+    import_images("pets", painted(tmp_path / "images"), data_dir)
     before = data.load("pets", data_dir).checksum
     with pytest.raises(TuneappError):
         import_images("pets", write_arrays(tmp_path / "arrays", np.zeros(3)), data_dir, overwrite=True)
@@ -641,13 +641,13 @@ def test_an_import_that_fails_leaves_the_set_it_was_to_replace(tmp_path, data_di
 
 
 def test_a_set_that_is_open_stays_as_it_was_while_it_is_replaced(tmp_path, data_dir):
-    import_images("pets", painted(tmp_path / "pictures"), data_dir)
+    import_images("pets", painted(tmp_path / "images"), data_dir)
     opened = data.load("pets", data_dir)
     import_images("pets", write_arrays(tmp_path / "arrays"), data_dir, overwrite=True)
     is_as_painted(opened)
 
 
-def test_pictures_can_be_imported_where_they_lie_and_again(tmp_path, data_dir):
+def test_images_can_be_imported_where_they_lie_and_again(tmp_path, data_dir):
     folder = painted(data_dir / "pets")
     assert import_images("pets", folder, data_dir, 16).images.shape == (16, 16, 3)
     assert import_images("pets", folder, data_dir, 32, overwrite=True).images.shape == (32, 32, 3)
@@ -667,10 +667,10 @@ def test_arrays_can_be_imported_where_they_lie(tmp_path, data_dir):
     [("mnist", None, False), ("mnist", True, True), ("pets", None, True), ("pets", False, False)],
 )
 def test_flips_are_as_asked_else_as_the_name_says(tmp_path, data_dir, name, asked, expected):
-    import_images(name, painted(tmp_path / "pictures"), data_dir, flip=asked)
+    import_images(name, painted(tmp_path / "images"), data_dir, flip=asked)
     assert data.load(name, data_dir).flip is expected
 
 
 def test_an_imported_set_goes_by_its_name(tmp_path, data_dir):
-    import_images("pets", painted(tmp_path / "pictures"), data_dir)
+    import_images("pets", painted(tmp_path / "images"), data_dir)
     assert "pets" in data.names(data_dir)

@@ -43,7 +43,7 @@ def stored(data_dir: Path, images: ImageSet | None = None) -> Path:
     return data_dir / images.name
 
 
-def test_a_set_comes_back_from_disk_as_it_was_and_shares_its_pictures(tmp_path):
+def test_a_set_comes_back_from_disk_as_it_was_and_shares_its_images(tmp_path):
     before = some_set()
     folder = stored(tmp_path, before)
     after = data.load("shapes", tmp_path)
@@ -302,8 +302,8 @@ from tuneapp.data import datasets
 from tuneapp.data import datasets, image_sets
 
 data_dir = Path(sys.argv[1])
-pictures, labels = np.zeros((12, 8, 8, 1), np.uint8), np.arange(12) % 4
-drawn = image_sets.ImageSet("shapes", pictures, labels, pictures, labels, list("abcd"))
+pixels, labels = np.zeros((12, 8, 8, 1), np.uint8), np.arange(12) % 4
+drawn = image_sets.ImageSet("shapes", pixels, labels, pixels, labels, list("abcd"))
 """
 KILLED = """
 moves = 0

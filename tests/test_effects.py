@@ -11,17 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tuneapp.analysis.effects.curves import import_curves
+from tuneapp.analysis.analysis import Analysis
+from tuneapp.analysis.effects import judge
+from tuneapp.analysis.effects.csv_curves import import_curves
 from tuneapp.cli import app
 from tuneapp.errors import UnknownName, UsageError
-from tuneapp.report import effects as told
+from tuneapp.report.effects import effects_text, to_json
+from tuneapp.report.guard import LeftOut
+from tuneapp.report.plots import plot_all
 from tuneapp.search import make_search
 from tuneapp.search.plan import Plan, combinations, make_plan
 from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.settings import config_key as key
 from tuneapp.spaces import SearchSpace, files
 from tuneapp.spaces.section import EffectsSection, TableRequest
-from tuneapp.studies import Study, Trial, TrialState
+from tuneapp.studies import Iteration, Study, Trial, TrialState
 
 SPACE = SearchSpace(
     {
@@ -57,7 +61,7 @@ def study_of(
         trial = Trial(len(study.trials), proposal.config, proposal.origin, proposal.seed)
         search.tell(trial)
         trial.history = [
-            {"score": value * i / iterations, "iteration": i}
+            Iteration(i, float(i), {"score": value * i / iterations})
             for i in range(1, iterations + 1)
             if value is not None
         ]
@@ -175,16 +179,16 @@ def test_a_value_that_lost_a_seed_wins_nothing() -> None:
 def test_the_combination_is_compared_with_the_best_single_change() -> None:
     plan, space = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)), combine=True)
     study = study_of(plan, space, lambda c, seed: 10 * c["lr"] - c["batch_size"] / 100 + seed)
-    (_, words) = told.Effects(study).combination_words
-    assert "is really better than the best single change (lr 1), by 0.16" in words
+    (_, words) = judge.Effects(study).combination_sentences
+    assert "is significantly better than the best single change (lr 1), by 0.16" in words
 
 
 def test_what_was_not_run_is_called_so() -> None:
     plan, space = plan_for(TableRequest(("lr",)), TableRequest(("batch_size",)))
     study = study_of(plan, space, lambda c, seed: 10 * c["lr"] - c["batch_size"] / 100)
-    coverage, words = told.Effects(study).combination_words
+    coverage, words = judge.Effects(study).combination_sentences
     assert coverage == "Of the 9 combinations of the values of lr, batch_size, 6 were run."
-    assert words.endswith("was not run: nothing is known of it.")
+    assert words.endswith("was not run, so nothing can be said about it.")
 
 
 CLAIMS = [
@@ -200,11 +204,11 @@ def test_claims_are_judged_by_paired_differences() -> None:
     plan, space = plan_for(TableRequest(("lr",), {"lr": [0.1, 0.2, 0.3]}), claims=CLAIMS)
     noise = {0.1: (0.0, 0.0, 0.0), 0.2: (0.01, 0.0, -0.01), 0.3: (0.5, -0.2, -0.4)}
     study = study_of(plan, space, lambda c, seed: 1 - c["lr"] + noise[c["lr"]][seed])
-    verdicts = {judged.claim.says: judged.verdict for judged in told.Effects(study).judged}
+    verdicts = {judged.claim.says: judged.verdict for judged in judge.Effects(study).judged}
     assert verdicts == {
         "a": "holds",
         "b": "does not hold",
-        "c": "cannot be told",
+        "c": "undecided",
         "d": "not run",
         "e": "holds",
     }
@@ -216,9 +220,9 @@ def test_a_value_that_diverged_with_every_seed_is_worse_than_one_that_came_throu
         {"says": "b", "metric": "score", "more": [{"lr": 0.3}], "less": [{"lr": 0.1}]},
     ]
     plan, space = plan_for(TableRequest(("lr",), {"lr": [0.1, 0.3]}), claims=claims)
-    judged = told.Effects(study_of(plan, space, lambda c, seed: 1.0 if c["lr"] < 0.2 else None)).judged
+    judged = judge.Effects(study_of(plan, space, lambda c, seed: 1.0 if c["lr"] < 0.2 else None)).judged
     assert [one.verdict for one in judged] == ["holds", "does not hold"]
-    assert judged[0].words == "lr 0.3 diverged with every seed."
+    assert judged[0].numbers == "lr 0.3 diverged with every seed."
 
 
 def test_the_terminal_the_json_and_the_pictures_tell_the_same(tmp_path: Path) -> None:
@@ -226,29 +230,30 @@ def test_the_terminal_the_json_and_the_pictures_tell_the_same(tmp_path: Path) ->
         TableRequest(("lr",)), TableRequest(("lr", "batch_size"), {"lr": [0.1, 0.2]}), scale="3 of 30 epochs"
     )
     study = study_of(plan, space, lambda c, seed: c["lr"] + seed / 100, iterations=4)
-    words = told.words(study)
+    words = effects_text(judge.Effects(study))
     assert words.startswith("Effects (scaled down: 3 of 30 epochs)")
     assert "1.01 ± 0.01 (n = 3)" in words
-    data = told.to_json(study)
+    data = to_json(judge.Effects(study))
     assert data["tables"][0]["values"][2]["last"] == pytest.approx([1.0, 1.01, 1.02])
-    pictures = told.draw(study, tmp_path)
-    assert sorted(path.name for path in pictures.values()) == [
-        "effects-lr-x-batch_size.png",
-        "effects-lr.png",
-    ]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures.values())
+    left_out = LeftOut()
+    plots = plot_all(Analysis(study), tmp_path, left_out)
+    assert left_out.lines == []
+    assert {"effects-lr-x-batch_size.png", "effects-lr.png"} <= {path.name for path in plots}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots)
 
 
 def test_a_study_without_a_trial_can_be_told_and_drawn(tmp_path: Path) -> None:
     plan, space = plan_for(TableRequest(("lr",)))
     settings = SearchSettings(algorithm="cells", plan=plan.to_json())
     study = Study(Request("digits", space.to_dict(), SCORE, search=settings))
-    assert "not run" in told.words(study)
-    assert told.draw(study, tmp_path)
+    assert "not run" in effects_text(judge.Effects(study))
+    left_out = LeftOut()
+    assert "effects-lr.png" in {path.name for path in plot_all(Analysis(study), tmp_path, left_out)}
+    assert left_out.lines == []
 
 
 def test_a_mean_curve_ends_with_its_first_seed() -> None:
-    x, mean, sd = told.mean_curve([[(1, 1.0), (2, 3.0), (3, 9.0)], [(1, 3.0), (2, float("nan"))]])
+    x, mean, sd = judge.mean_curve([[(1, 1.0), (2, 3.0), (3, 9.0)], [(1, 3.0), (2, float("nan"))]])
     assert (x.tolist(), mean.tolist(), sd.tolist()) == ([1.0], [2.0], pytest.approx([2**0.5]))
 
 
@@ -310,10 +315,8 @@ def test_file_names_tell_configs_and_the_base_is_what_most_are_next_to(tmp_path:
 def test_seeds_of_file_names_are_paired(tmp_path: Path) -> None:
     names = {f"lr_{lr}_seed_{seed}": [10.0, 30.0 + lr + seed] for lr in (1, 2) for seed in (0, 1, 2)}
     study = import_curves(write_curves(tmp_path / "csv", **names), None, tmp_path / "runs", "made").read()
-    (section,) = told.Effects(study).sections
-    assert section.verdict[0].startswith(
-        "2 is best with a mean val_accuracy of 0.33; it is ahead of 1 by 0.01"
-    )
+    (table,) = judge.Effects(study).tables
+    assert table.verdict[0].startswith("2 is best with a mean val_accuracy of 0.33; it is ahead of 1 by 0.01")
 
 
 def test_bad_folders_and_files_get_one_line(tmp_path: Path) -> None:
@@ -330,7 +333,7 @@ def test_bad_folders_and_files_get_one_line(tmp_path: Path) -> None:
 
 
 def test_the_seven_published_curves_are_read_as_a_careful_reader_would(tmp_path: Path) -> None:
-    """Made after data/ai6103: validation loss turns at epoch 8 of 40, one seed a run."""
+    """Made after data/ai6103: validation loss turns at epoch 8 of 40, one seed per run."""
     folder = tmp_path / "csv"
     folder.mkdir()
     for lr, end in (("0.05", 55.5), ("0.2", 58.0)):

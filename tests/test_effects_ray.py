@@ -6,7 +6,7 @@ import pytest
 from driving import ray
 from records import append
 
-from tuneapp.report import effects as told
+from tuneapp.analysis.effects.judge import Effects
 from tuneapp.search import plan as plans
 from tuneapp.search.plan import make_plan
 from tuneapp.spaces import SearchSpace
@@ -45,8 +45,8 @@ def test_every_cell_runs_to_its_end_with_every_seed(make_run: MakeRun) -> None:
     ran = sorted((trial.config["x"], trial.seed) for trial in study.trials)
     assert ran == [(x, seed) for x in (0.2, 0.5, 0.9) for seed in (7, 8)]
     assert all(trial.state is TrialState.FINISHED and trial.iterations == 3 for trial in study.trials)
-    (section,) = told.Effects(study).sections
-    assert section.verdict[0].startswith("0.9 is best with a mean score of")
+    (table,) = Effects(study).tables
+    assert table.verdict[0].startswith("0.9 is best with a mean score of")
 
 
 def test_an_interrupted_plan_goes_on_with_the_cells_that_are_left(make_run: MakeRun) -> None:

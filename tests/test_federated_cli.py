@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_federation_and_a_line_a_round(federation, 
     first, second = (
         RunDirectory(folder).read().trials[0].history for folder in (federation[1], tmp_path / "two")
     )
-    assert [m["val_loss"] for m in first] == [m["val_loss"] for m in second]
+    assert [each.metrics["val_loss"] for each in first] == [each.metrics["val_loss"] for each in second]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,22 @@ def test_a_diverging_federation_says_so(tmp_path):
     assert "diverged" in answer.output
 
 
+def test_a_search_runs_without_ray_and_takes_the_settings_of_any_search(tmp_path):
+    answer = invoke(
+        "fed", "digits", "--clients", "2", "--rounds", "2", "--local-steps", "2", "--samples", "2",
+        "--backend", "local", "--metric", "val_loss:min:best", "--trial-timeout", "120", "--no-deterministic",
+        "--lag", "1",
+        "--warmup-design", "random", "--no-pictures", "--name", "one", "--runs-dir", str(tmp_path),
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.output
+    request = RunDirectory(tmp_path / "one").read().request
+    assert (request.metric.name, request.metric.mode, request.metric.at) == ("val_loss", "min", "best")
+    assert request.search.warmup_design == "random"
+    assert not request.search.deterministic
+    assert (request.scheduler.max_iterations, request.resources.trial_timeout) == (2, 120)
+    assert not list((tmp_path / "one").glob("plots/*.png"))
+
+
 @pytest.mark.ray
 def test_actors_from_the_command_line_give_the_same_numbers(federation, ray_here, tmp_path):
     answer = invoke(
@@ -130,14 +146,14 @@ def test_actors_from_the_command_line_give_the_same_numbers(federation, ray_here
 @pytest.mark.ray
 def test_clients_go_over_to_actors_in_mid_run_where_they_pay(ray_here, tmp_path, monkeypatch):
     from federations import SMALL as CONFIG
-    from federations import context, pictures
+    from federations import brightened_rows, context
 
     from tuneapp.backends.inline import RelayPool
     from tuneapp.federated.rounds import rounds
     from tuneapp.settings import Resources
 
     monkeypatch.setattr(RelayPool, "WORTH", 0.0)
-    images, pool = pictures(), RelayPool(Resources(cpus=2, actors=2), rounds=6)
+    images, pool = brightened_rows(), RelayPool(Resources(cpus=2, actors=2), rounds=6)
     history = []
     try:
         for number, metrics in enumerate(rounds(CONFIG, context(6), images, pool)):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from federations import SMALL, context, pictures
+from federations import SMALL, brightened_rows, context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +12,7 @@ from tuneapp.federated.clients import batches, draw_orders
 from tuneapp.federated.pools import ClientWorker
 from tuneapp.federated.rounds import set_up
 
-IMAGES = pictures()
+IMAGES = brightened_rows()
 
 
 def plain(setup, orders, images):
@@ -71,7 +71,7 @@ def test_every_computation_agrees_with_plain_autograd_and_sgd(client_sgd, data):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_all_computations_give_the_same_logits(channels):
-    images = pictures(channels=channels)
+    images = brightened_rows(channels=channels)
     logits = []
     for name, client_sgd in sorted(CLIENT_SGD.items()):
         setup = set_up(SMALL, context(), images, client_sgd=name, dtype="float64")

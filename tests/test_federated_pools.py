@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from federations import SMALL, context, pictures
+from federations import SMALL, brightened_rows, context
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from tuneapp.federated.pools import ClientWorker, LocalPool, blocks
 from tuneapp.federated.reduction import combine, subtrees, tree_sum
 from tuneapp.federated.rounds import set_up
 
-IMAGES = pictures()
+IMAGES = brightened_rows()
 
 
 @given(st.integers(1, 200), st.data())

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from federations import SMALL, context, pictures
+from federations import SMALL, brightened_rows, context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +16,8 @@ from tuneapp.federated.strategies import STRATEGIES
 from tuneapp.objective import Diverged
 from tuneapp.training import load_exported
 
-IMAGES = pictures()
-TIMED = ("seconds", "client_updates_per_second")
+IMAGES = brightened_rows()
+TIMED = ("iteration_seconds", "client_updates_per_second")
 
 
 def untimed(metrics):

@@ -1,72 +1,56 @@
-"""Imports only look down, and the command line answers before torch or Ray could be imported."""
+"""Imports keep to the contracts of pyproject.toml, and help answers before torch or Ray could be imported."""
 
-import ast
+import os
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
-import pytest
-
-PACKAGE = Path(__file__).parent.parent / "tuneapp"
-
-# Each module may import from lower rows only; modules of one row may import each other.
-ROWS = [
-    {"errors"},
-    {"declarations"},
-    {"settings", "spaces"},
-    {"objective", "studies"},
-    {"data", "models", "search", "stopping"},
-    {"training", "federated", "analysis", "report"},
-    {"tasks"},
-    {"backends"},
-    {"session", "api"},
-    {"cli", "__main__", "__init__"},
-]
-RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
+ROOT = Path(__file__).parent.parent
+LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The contracts, held against the package in this folder."""
+    return subprocess.run(
+        ["lint-imports", "--no-cache", str(ROOT / "pyproject.toml")],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
-def noun(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def test_imports_keep_to_the_contracts() -> None:
+    answer = lint_imports(ROOT)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return names
+def test_an_import_that_looks_up_breaks_them_even_inside_a_function(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tuneapp", tmp_path / "tuneapp", ignore=shutil.ignore_patterns("__pycache__"))
+    rule = tmp_path / "tuneapp" / "stopping" / "none.py"
+    upward = "def look_up():\n    import ray\n    from tuneapp.analysis import axes\n    return axes, ray\n"
+    rule.write_text(rule.read_text() + upward)
+    answer = lint_imports(tmp_path)
+    assert answer.returncode == 1
+    assert "tuneapp.stopping.none -> tuneapp.analysis.axes" in answer.stdout
+    assert "tuneapp.stopping.none -> ray" in answer.stdout
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_look_down(path: Path) -> None:
-    for name in imported(path):
-        head, _, rest = name.partition(".")
-        other = rest.split(".")[0]
-        if head == "tuneapp" and other in RANK:
-            assert RANK[other] <= RANK[noun(path)], f"{path} imports {name}"
+def test_the_contracts_make_no_exception() -> None:
+    contracts = LINTER["contracts"]
+    assert {contract["type"] for contract in contracts} >= {"layers", "acyclic_siblings", "protected"}
+    assert not any("ignore" in key for contract in contracts for key in contract)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_one_folder_imports_ray(path: Path) -> None:
-    takes_ray = any(name == "ray" or name.startswith("ray.") for name in imported(path))
-    assert not takes_ray or "backends/ray" in str(path)
-
-
-def test_every_module_has_a_row() -> None:
-    assert {noun(path) for path in modules()} <= set(RANK)
-
-
-def test_help_imports_nothing_heavy() -> None:
+def test_help_of_every_command_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from tuneapp.cli import app\n"
-        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "import sys, typer; from typer.testing import CliRunner; from tuneapp.cli import app\n"
+        "names = [[], *([name] for name in typer.main.get_command(app).commands)]\n"
+        "assert all(CliRunner().invoke(app, [*name, '--help']).exit_code == 0 for name in names)\n"
+        "assert len(names) > 10\n"
         "heavy = {'torch', 'ray', 'pandas', 'sklearn', 'scipy', 'matplotlib', 'torchvision', 'bayes_opt'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

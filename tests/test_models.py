@@ -45,7 +45,7 @@ def test_a_model_gives_logits_and_every_weight_learns(name: str, size: int, chan
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [65, 224])
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_a_model_takes_large_pictures(name: str, size: int, channels: int) -> None:
+def test_a_model_takes_large_images(name: str, size: int, channels: int) -> None:
     learns_with_every_weight(name, channels, size)
 
 
@@ -184,7 +184,7 @@ def test_resnet18_is_torchvisions_above_64_pixels() -> None:
     assert ours.eval()(x).equal(theirs.eval()(x))
 
 
-def test_resnet18_keeps_small_pictures_whole_at_its_stem() -> None:
+def test_resnet18_keeps_small_images_whole_at_its_stem() -> None:
     model = make("resnet18", size=64)
     assert model.get_submodule("layer1")(
         model.get_submodule("maxpool")(model.get_submodule("conv1")(torch.zeros(1, 3, 64, 64)))

@@ -40,6 +40,12 @@ def test_every_import_is_a_declared_dependency() -> None:
         assert distributions & declared, f"{package} is imported, but {distributions} is not declared"
 
 
+def test_every_declared_dependency_is_imported() -> None:
+    home = packages_distributions()
+    imported = {normal(name) for package in imported_packages() for name in home.get(package, [package])}
+    assert {normal(item) for item in PROJECT["dependencies"]} <= imported
+
+
 def test_constraints_pin_every_dependency_and_name_no_host() -> None:
     text = (ROOT / "constraints.txt").read_text()
     pinned = {normal(line) for line in text.splitlines() if "==" in line}

@@ -26,24 +26,24 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("tuneapp ")]
 
 
-def needs_real_pictures(command: str) -> bool:
+def needs_real_images(command: str) -> bool:
     return "cifar10" in command or command.startswith("tuneapp fed --clients")
 
 
-# Minutes each: real pictures, or thirty trials of them.
-SLOW = [command for command in commands() if needs_real_pictures(command) or "scenes --samples" in command]
+# Minutes each: real images, or thirty trials of them.
+SLOW = [command for command in commands() if needs_real_images(command) or "scenes --samples" in command]
 QUICK = [command for command in commands() if command not in SLOW]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a reader would be: beside docs/, with some pictures."""
+    """Where a reader would be: beside docs/, with some images."""
     here = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "docs" / "examples", here / "docs" / "examples")
     rng = np.random.default_rng(0)
     for split, count in (("train", 20), ("test", 6)):
         for label in ("day", "night"):
-            place = here / "path" / "to" / "pictures" / split / label
+            place = here / "path" / "to" / "images" / split / label
             place.mkdir(parents=True)
             for number in range(count):
                 pixels = rng.integers(0, 100, (70, 64, 3)) + (150 if label == "day" else 0)
@@ -79,10 +79,10 @@ def test_every_quick_command_runs_in_the_order_of_the_readme(folder: Path) -> No
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("command", SLOW)
-def test_every_slow_command_runs_on_real_pictures(command: str, folder: Path, real_data: Path) -> None:
+def test_every_slow_command_runs_on_real_images(command: str, folder: Path, real_data: Path) -> None:
     own = ["--data-dir", str(folder / "data")] if "scenes" in command else []
     if own:
-        imported = ["data", "import", "scenes", "path/to/pictures", "--size", "64", "--overwrite"]
+        imported = ["data", "import", "scenes", "path/to/images", "--size", "64", "--overwrite"]
         run([sys.executable, "-m", "tuneapp", *imported, *own], folder)
     done = run([sys.executable, "-m", *shlex.split(command), *own], folder)
     assert "test_accuracy" in done.stdout
@@ -105,7 +105,24 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert install_and_test in (ROOT / ".ci" / "run").read_text()
 
 
-def test_links_and_pictures_are_there_and_small() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_paths_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), target
+    for path in re.findall(
+        r"\b(?:tuneapp|tests|docs|benchmarks|scripts)/[\w/.-]+\w", text.replace("\\_", "_")
+    ):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_readmes_picture_is_small() -> None:
     assert (ROOT / "docs" / "pictures" / "report.png").stat().st_size < 300_000

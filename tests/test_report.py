@@ -13,9 +13,13 @@ import pytest
 from records import append
 
 from tuneapp import report
+from tuneapp.analysis import landscape, progress, repeats, timeline
+from tuneapp.analysis.analysis import Analysis
 from tuneapp.analysis.axes import Axis, axes, axis
+from tuneapp.analysis.pareto import front
+from tuneapp.analysis.scale import Scale
 from tuneapp.errors import UnknownName, UsageError
-from tuneapp.report import repeats, style, surrogate, tables, views
+from tuneapp.report import plots, tables
 from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
 
@@ -77,6 +81,15 @@ def add_trial(
         append(run, end, trial=number, reason=reason)
 
 
+def assert_whole(run: RunDirectory) -> None:
+    """Every part of the report was made."""
+    left_out: list[str] = []
+    assert report.write(run, tell=left_out.append).is_file()
+    assert left_out == []
+    assert {file.stem for file in (run.path / "plots").glob("*.png")} >= set(plots.PLOTS)
+    assert "left out" not in report.summary(run.read())
+
+
 @pytest.fixture
 def mixed(tmp_path: Path) -> RunDirectory:
     """Every state, a conditional hyperparameter, one that is missing, and words that try to break out."""
@@ -119,10 +132,12 @@ def any_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunDirec
 
 
 def test_a_report_is_written_from_any_state(any_run: RunDirectory) -> None:
-    page = report.write(any_run)
+    left_out: list[str] = []
+    page = report.write(any_run, tell=left_out.append)
+    assert left_out == []
     assert page == any_run.path / "report.html"
     assert "</html>" in page.read_text()
-    assert {file.stem for file in (any_run.path / "plots").glob("*.png")} == set(report.PLOTS)
+    assert {file.stem for file in (any_run.path / "plots").glob("*.png")} == set(plots.PLOTS)
     assert (any_run.path / "trials.csv").read_text().startswith("trial,")
     assert any_run.path.name in report.summary(any_run.read())
 
@@ -137,9 +152,9 @@ def test_the_table_of_a_running_study_is_left_to_its_driver(mixed: RunDirectory)
     table = mixed.path / "trials.csv"
     table.write_text("the driver's\n")
     with mixed.lock():
-        report.write(mixed, pictures=False)
+        report.write(mixed, plots=False)
     assert table.read_text() == "the driver's\n"
-    report.write(mixed, pictures=False)
+    report.write(mixed, plots=False)
     assert table.read_text().startswith("trial,")
     assert not (mixed.path / "plots").exists()
 
@@ -179,40 +194,39 @@ def test_the_incumbent_never_gets_worse_and_follows_the_order_of_ends(tmp_path: 
         add_trial(run, number, [value])
     study = run.read()
     study.trials[2].ended = 0.0  # it ended first
-    ended = views.in_order_of_end(study)
-    assert [trial.number for trial in ended] == [2, 0, 1, 3]
-    assert views.incumbent_line(study, ended) == [0.5] * 4
+    course = progress.progress(study)
+    assert [trial.number for trial in course.ended] == [2, 0, 1, 3]
+    assert course.values == (0.5,) * 4
 
 
 def test_the_random_baseline_starts_at_the_quantiles_and_ends_at_the_best_draw(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     for number in range(10):
         add_trial(run, number, [0.1 * (number + 1)], origin="warmup")
-    band = views.random_baseline(run.read(), 50)
+    band = progress.random_baseline(run.read(), 50)
     assert band is not None
-    low, middle, high = band
-    assert [low[0], middle[0], high[0]] == pytest.approx([0.1, 0.5, 0.9])
-    assert low[-1] == middle[-1] == high[-1] == pytest.approx(1.0)
+    assert [band.low[0], band.middle[0], band.high[0]] == pytest.approx([0.1, 0.5, 0.9])
+    assert band.low[-1] == band.middle[-1] == band.high[-1] == pytest.approx(1.0)
 
 
 def test_four_random_trials_make_no_baseline(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     for number in range(4):
         add_trial(run, number, [0.5], origin="warmup")
-    assert views.random_baseline(run.read(), 10) is None
+    assert progress.random_baseline(run.read(), 10) is None
 
 
 def test_overlapping_trials_of_one_worker_get_lanes_of_their_own(mixed: RunDirectory) -> None:
     study = mixed.read()
     for trial, (start, end) in zip(study.trials[:3], [(0, 10), (5, 8), (10, 12)], strict=True):
         trial.started, trial.ended = float(start), float(end)
-    assert views.worker_lanes(study.trials[:3]) == {0: "host:1", 1: "host:1 (2)", 2: "host:1"}
+    assert timeline.worker_lanes(study.trials[:3]) == {0: "host:1", 1: "host:1 (2)", 2: "host:1"}
 
 
 def test_places_on_a_log_axis_are_even_in_the_log() -> None:
     lr = Axis("lr", 1e-4, 1.0, log=True)
     assert lr.unit(1e-2) == pytest.approx(0.5)
-    assert lr.at(np.array([0.0, 0.5, 1.0])) == pytest.approx([1e-4, 1e-2, 1.0])
+    assert [lr.at(unit) for unit in (0.0, 0.5, 1.0)] == pytest.approx([1e-4, 1e-2, 1.0])
 
 
 def test_axes_are_the_searched_hyperparameters_with_their_domains(mixed: RunDirectory) -> None:
@@ -224,9 +238,9 @@ def test_axes_are_the_searched_hyperparameters_with_their_domains(mixed: RunDire
 
 def test_a_plot_of_an_unknown_hyperparameter_suggests_the_nearest(mixed: RunDirectory) -> None:
     with pytest.raises(UnknownName, match="'momentum'"):
-        report.PLOTS["map"](mixed.read(), "lr", "momentun")
+        report.plot(mixed.read(), "map", "lr", "momentun")
     with pytest.raises(UsageError, match="two different"):
-        report.PLOTS["map"](mixed.read(), "lr", "lr")
+        report.plot(mixed.read(), "map", "lr", "lr")
 
 
 def test_odd_names_and_values_are_drawn_as_they_are(tmp_path: Path) -> None:
@@ -234,7 +248,7 @@ def test_odd_names_and_values_are_drawn_as_they_are(tmp_path: Path) -> None:
     for number in range(12):
         odd = {"$a_b$": number / 12, "x^{": ["$y$", "\\frac", "日本"][number % 3], "n" * 200: "v" * 900}
         add_trial(run, number, [0.1, number / 12], widths=[[64], [8, 8]][number % 2], **odd)
-    assert report.write(run).is_file()
+    assert_whole(run)
 
 
 @pytest.mark.parametrize("ends", [[1e300, -1e300, 0.5], [1e-310, 2e-310], [math.inf, 0.5, 0.7]])
@@ -242,7 +256,7 @@ def test_extreme_results_are_drawn(tmp_path: Path, ends: list[float]) -> None:
     run = new_run(tmp_path)
     for number in range(12):
         add_trial(run, number, [0.1, ends[number % len(ends)]])
-    assert report.write(run).is_file()
+    assert_whole(run)
 
 
 def test_the_page_lets_nothing_in_and_nothing_run_but_its_own_scripts(mixed: RunDirectory) -> None:
@@ -266,18 +280,18 @@ def test_what_matters_stands_out_from_random_numbers(tmp_path: Path) -> None:
         active = {"momentum": float(rng.uniform(0.8, 0.99))} if optimizer == "sgd" else {}
         value = 0.9 - 0.1 * (math.log10(lr) + 2) ** 2
         add_trial(run, number, [value], lr=lr, optimizer=optimizer, **active)
-    sample = surrogate.sample_of(run.read())
-    found, explained = surrogate.importances(sample)
-    assert found[0].name == "lr"
-    assert found[0].low > next(item.high for item in found if item.name == surrogate.NOISE)
-    assert explained > 0.7
-    assert surrogate.describe(found, explained).endswith(f"lr ({found[0].share:.0%}).")
-    landscape = surrogate.Landscape(sample)
-    mean, deviation = landscape.along(0, np.linspace(0, 1, 30))
-    assert sample.axes[0].at(np.linspace(0, 1, 30))[mean.argmax()] == pytest.approx(0.01, rel=0.5)
-    assert (deviation > 0).all()
+    analysis = Analysis(run.read())
+    found, sample = analysis.importances, analysis.sample
+    assert found is not None
+    assert found.items[0].name == "lr"
+    assert found.items[0].low > found.noise.high
+    assert found.explained > 0.7
+    assert found.summary.endswith(f"lr ({found.items[0].share:.0%}).")
+    along = analysis.dependence(0)
+    assert sample.axes[0].at(along.grid[along.mean.argmax()]) == pytest.approx(0.01, rel=0.5)
+    assert (along.deviation > 0).all()
     # No momentum without sgd: that half of the map is empty.
-    table = landscape.over(2, 3, np.array([0.0, 1.0]), np.array([0.2, 0.8]))
+    table = landscape.Landscape(sample, "max").over(2, 3, np.array([0.0, 1.0]), np.array([0.2, 0.8]))
     assert np.isnan(table[:, 1]).all()
     assert not np.isnan(table[:, 0]).any()
 
@@ -288,23 +302,23 @@ def test_an_early_stopped_trial_counts_as_what_it_would_have_come_to(tmp_path: P
         add_trial(run, number, [final - 0.3, final])
     add_trial(run, 3, [0.25], end="stopped")
     add_trial(run, 4, [], end="failed")
-    sample = surrogate.sample_of(run.read())
+    sample = Analysis(run.read()).sample
     assert list(sample.scores) == pytest.approx([0.6, 0.7, 0.8, 0.55])
 
 
 def test_values_far_off_do_not_flatten_the_rest() -> None:
-    assert style.value_limits([0.1, 0.5, 0.9, 0.95, 1.0]) == (0.1, 1.0)
-    low, high = style.value_limits([*np.linspace(1, 2, 30), 1e9])
-    assert low == 1.0
-    assert 2 < high < 5
+    assert Scale.of([0.1, 0.5, 0.9, 0.95, 1.0]) == Scale(0.1, 1.0)
+    scale = Scale.of([*np.linspace(1, 2, 30), 1e9])
+    assert scale.low == 1.0
+    assert 2 < scale.high < 5
 
 
 def test_a_config_on_several_seeds_is_worth_its_mean(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     for number, (value, lr) in enumerate([(0.9, 0.1), (0.7, 0.1), (0.85, 0.2), (0.83, 0.2), (0.95, 0.3)]):
         add_trial(run, number, [value], lr=lr)
-    found = repeats.repeated(run.read())
-    assert [(one.numbers, one.words) for one in found] == [
+    found = repeats.repeated_configs(run.read())
+    assert [(one.numbers, one.spread) for one in found] == [
         ("2, 3", "0.84 ± 0.014 (n = 2)"),
         ("0, 1", "0.8 ± 0.14 (n = 2)"),
     ]
@@ -313,7 +327,7 @@ def test_a_config_on_several_seeds_is_worth_its_mean(tmp_path: Path) -> None:
 
 def test_too_few_trials_are_told_so(mixed: RunDirectory) -> None:
     study = mixed.read()
-    assert surrogate.sample_of(study).why_not == "Too few trials: 9 have ended with a result, 10 are needed."
+    assert Analysis(study).sample.why_not == "Too few trials: 9 have ended with a result, 10 are needed."
 
 
 @pytest.mark.slow
@@ -351,6 +365,6 @@ def test_the_front_keeps_the_trials_that_no_other_beats_in_both(tmp_path: Path) 
         append(run, "iteration", trial=number, iteration=1, metrics={"val_accuracy": value, "size": size})
         append(run, "finished", trial=number)
     study = run.read()
-    assert [trial.number for trial in views.front(study, Metric("size", "min"))] == [0, 1, 3]
-    assert [trial.number for trial in views.front(study, Metric("size", "max"))] == [0]
-    assert report.PLOTS["pareto"](study, "size:min").axes
+    assert [trial.number for trial in front(study, Metric("size", "min")).best] == [0, 1, 3]
+    assert [trial.number for trial in front(study, Metric("size", "max")).best] == [0]
+    assert report.plot(study, "pareto", "size:min").axes

@@ -11,7 +11,7 @@ from records import append
 from test_report import add_trial, new_run
 
 from tuneapp import report
-from tuneapp.analysis.effects.curves import import_curves
+from tuneapp.analysis.effects.csv_curves import import_curves
 from tuneapp.report import page
 from tuneapp.settings import Metric, Request
 from tuneapp.studies import RunDirectory
@@ -258,10 +258,10 @@ def test_a_study_of_two_metrics_shows_its_front(browser: Any, tmp_path: Path) ->
     request = Request("made", {}, Metric("score"), also=(Metric("size", "min"),))
     study = RunDirectory.create(tmp_path, "two", request, {})
     for number, (score, size) in enumerate([(0.9, 9.0), (0.8, 3.0), (0.7, 5.0)]):
-        study.append("asked", trial=number, config={"x": number}, origin="bayes", seed=0)
-        study.append("started", trial=number)
-        study.append("iteration", trial=number, iteration=1, metrics={"score": score, "size": size})
-        study.append("finished", trial=number)
+        append(study, "asked", trial=number, config={"x": number}, origin="bayes", seed=0)
+        append(study, "started", trial=number)
+        append(study, "iteration", trial=number, iteration=1, metrics={"score": score, "size": size})
+        append(study, "finished", trial=number)
     logged(browser)
     browser.get(report.write(study).as_uri())
     assert logged(browser)[0] == []

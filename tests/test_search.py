@@ -1,6 +1,8 @@
 """Laws of every search: ask and tell, resumed and uninterrupted, in any order of completion."""
 
 import math
+import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneapp.errors import UsageError
-from tuneapp.search import SEARCHES, Search, make_search
+from tuneapp.search import SEARCHES, Proposal, Search, make_search
+from tuneapp.search.base import Problem
+from tuneapp.search.repeats import bounded
 from tuneapp.settings import Config, Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Derived, Float, Int, Ordinal, SearchSpace
 from tuneapp.studies import Iteration, Trial, TrialState
@@ -28,6 +32,7 @@ MIXED = SearchSpace(
     },
     points=[{"lr": 0.1, "optimizer": "adam"}],
 )
+CHOOSING = [name for name in SEARCHES if name != "cells"]  # which runs the plan of a study of effects
 SMALL = SearchSpace({"a": Int(0, 2), "b": Categorical(["x", "y"])})
 
 
@@ -74,7 +79,7 @@ def summary(trials: list[Trial]) -> list[tuple[Config, str, int]]:
     return [(trial.config, trial.origin, trial.seed) for trial in trials]
 
 
-@pytest.mark.parametrize("algorithm", SEARCHES)
+@pytest.mark.parametrize("algorithm", CHOOSING)
 def test_every_search_proposes_checked_configs_points_first_and_none_twice(algorithm: str):
     trials = run(MIXED, SearchSettings(algorithm=algorithm, samples=16, seed=3))
     assert trials[0].origin == "point"
@@ -85,7 +90,7 @@ def test_every_search_proposes_checked_configs_points_first_and_none_twice(algor
     assert len(trials) == (1 if algorithm == "points" else 16)
 
 
-@pytest.mark.parametrize("algorithm", SEARCHES)
+@pytest.mark.parametrize("algorithm", CHOOSING)
 def test_asking_again_without_telling_proposes_the_same(algorithm: str):
     search = make_search(MIXED, METRIC, SearchSettings(algorithm=algorithm, samples=9, warmup=2), ALONE)
     assert search.ask() == search.ask()
@@ -232,6 +237,124 @@ def test_a_grid_is_the_finest_that_the_samples_allow():
     corners = run(wide, SearchSettings(algorithm="grid", samples=11), lambda config: 1.0)
     assert len(corners) == 11
     assert all(value in (0.0, 1.0) for trial in corners for value in trial.config.values())
+
+
+def test_a_finer_grid_is_found_without_listing_the_coarser_ones():
+    space = SearchSpace({"x": Float(0.0, 1.0), "kind": Categorical(["a", "b"])})
+    start = time.process_time()
+    search = make_search(space, METRIC, SearchSettings(algorithm="grid", samples=8000), ALONE)
+    for number in range(8000):
+        proposal = search.ask()
+        assert proposal is not None
+        search.tell(Trial(number, proposal.config, "grid", 0, TrialState.FINISHED))
+    assert search.exhausted
+    assert time.process_time() - start < 20
+
+
+def test_a_large_finite_space_is_used_up_without_a_duplicate():
+    space = SearchSpace({"a": Int(1, 250), "b": Int(1, 100)})
+    search = make_search(space, METRIC, SearchSettings(algorithm="random", samples=30_000), ALONE)
+    seen = set()
+    for number in range(25_000):
+        # All but the last 30 at once, in order: the end is what is hard to find.
+        if number < 24_970:
+            config = {"a": 1 + number // 100, "b": 1 + number % 100}
+        else:
+            proposal = search.ask()
+            assert proposal is not None
+            config = proposal.config
+        seen.add(space.key(config))
+        search.tell(Trial(number, config, "random", 0, TrialState.FINISHED))
+    assert len(seen) == 25_000
+    assert search.exhausted
+
+
+@pytest.mark.parametrize("algorithm", ["random", "grid"])
+@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_an_ask_after_thousands_of_trials_costs_what_it_does_after_a_hundred(
+    algorithm: str, repeats: int, deterministic: bool
+):
+    wanted = SearchSettings(
+        algorithm=algorithm, samples=6000, repeats=repeats, deterministic=deterministic, lag=0
+    )
+    search, trials = make_search(MIXED, METRIC, wanted, ALONE), list[Trial]()
+
+    def seconds(until: int) -> float:
+        start = time.process_time()
+        count = until - len(trials)
+        while len(trials) < until and (trial := ask(search, trials)) is not None:
+            end(trial, abs(trial.config["layers"] - 3) + trial.config["lr"])
+            search.tell(trial)
+        return (time.process_time() - start) / count
+
+    seconds(100)
+    early = seconds(600)
+    seconds(4000)
+    assert seconds(4500) < 4 * early + 1e-3
+
+
+def test_a_line_in_the_dictionary_makes_a_search(monkeypatch: pytest.MonkeyPatch):
+    class Same:
+        """The middle of the space, for ever."""
+
+        learns = exhausted = False
+
+        def __init__(self, problem: Problem, lag: int) -> None:
+            self.config = problem.space.decode(np.full(len(problem.space.searched), 0.5))
+
+        def ask(self) -> Proposal:
+            return Proposal(self.config, "same", 0)
+
+        def tell(self, trial: Trial) -> None: ...
+
+    wanted = SearchSettings(samples=3)
+    object.__setattr__(wanted, "algorithm", "same")
+    with pytest.raises(UsageError, match="No search algorithm named 'same'"):
+        make_search(SMALL, METRIC, wanted, ALONE)
+    monkeypatch.setitem(SEARCHES, "same", Same)
+    proposal = make_search(SMALL, METRIC, wanted, ALONE).ask()
+    assert proposal is not None
+    assert proposal.config == {"a": 1, "b": "y"}
+
+
+HUGE = sys.float_info.max
+SCORES: dict[str, Callable[[Config, int], float]] = {
+    "the largest and the smallest": lambda config, k: HUGE if config["x"] > 0.5 else -HUGE,
+    "the largest for what is not feasible": lambda config, k: HUGE if config["x"] > 0.3 else config["x"],
+    "all the largest": lambda config, k: HUGE,
+    "differences beyond the largest": lambda config, k: 1e308 * (2 * config["x"] - 1),
+    "denormal": lambda config, k: 5e-324 * k,
+    "denormal beside the largest": lambda config, k: 5e-324 if k % 2 else HUGE,
+    "whole numbers beyond 2**53": lambda config, k: 2**60 + k,
+    "constant, then another": lambda config, k: 1.0 if k < 9 else 2.0,
+    "zeros of both signs": lambda config, k: 0.0 if k % 2 else -0.0,
+    "nan among extremes": lambda config, k: math.nan if k % 3 == 0 else HUGE * (-1) ** k,
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize(("repeats", "metrics"), [(1, 1), (3, 1), (1, 2)])
+def test_no_score_ends_a_study(name: str, repeats: int, metrics: int):
+    space = SearchSpace({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+    also = [Metric("more")] if metrics == 2 else []
+    wanted = SearchSettings(samples=16, warmup=5, repeats=repeats)
+    search, trials = make_search(space, METRIC, wanted, ALONE, also=also), list[Trial]()
+    while (trial := ask(search, trials)) is not None:
+        value = SCORES[name](trial.config, trial.number)
+        end(trial, value)
+        if trial.history:
+            trial.history[-1].metrics["more"] = -value
+        search.tell(trial)
+    assert len(trials) == 16
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2))
+def test_scores_are_bounded_in_their_order_and_sums_of_their_squares_are_finite(scores: list[float]):
+    limited = [bounded(score) for score in sorted(scores)]
+    assert limited == sorted(limited)
+    assert math.isfinite(sum((one - other) ** 2 for one in limited for other in limited))
+    assert all(bounded(score) == score for score in scores if abs(score) <= 1e100)
 
 
 def test_points_without_points_are_an_error():

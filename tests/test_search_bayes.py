@@ -15,11 +15,12 @@ from tuneapp.search import gp
 from tuneapp.search.base import Array, Problem
 from tuneapp.search.bayes import MOST, maximise, propose
 from tuneapp.search.cube import Cube
-from tuneapp.search.observations import Observations, observe
+from tuneapp.search.observations import ObservationReader, Observations
 from tuneapp.search.outputs import warped
+from tuneapp.search.repeats import SeedRace, by_config
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Categorical, Float, Int, Ordinal, SearchSpace
-from tuneapp.studies import Trial, TrialState
+from tuneapp.studies import Iteration, Trial, TrialState
 
 SPACE = SearchSpace(
     {
@@ -64,17 +65,34 @@ def test_columns_show_a_config_and_nothing_else(points: Array):
     other = points.copy()
     other[~cube.active(points)] = 0.123
     other[:, cube.names.index("batch")] = 0.9
-    assert np.array_equal(cube.columns(cube.snap(points)), cube.columns(cube.snap(other)))
+    assert np.array_equal(cube.columns(cube.snap(points), points), cube.columns(cube.snap(other), points))
 
 
 def test_choices_are_equally_far_from_each_other():
     space = SearchSpace({"c": Categorical(["a", "b", "c"]), "d": Categorical(["a", "b"])})
     alone = Cube(space)
     points = np.array([[(k + 0.5) / 3, 0.25] for k in range(3)] + [[0.5 / 3, 0.75]])
-    columns = alone.columns(points)
+    columns = alone.columns(points, points)
     gaps = np.linalg.norm(columns[:, None] - columns[None], axis=2)
     assert np.allclose(gaps[:3, :3], 1 - np.eye(3))
     assert gaps[0, 3] == 1.0
+
+
+@pytest.mark.parametrize("count", [500, 10_000])
+def test_a_long_list_of_choices_has_columns_for_those_that_were_tried(count: int):
+    space = SearchSpace({"c": Categorical([f"c{k}" for k in range(count)]), "x": Float(0, 1)})
+    rng = np.random.default_rng(0)
+    configs = [space.decode(point) for point in rng.random((20, 2))]
+    configs += [{**config, "c": "c7"} for config in configs[:5]]
+    scores = np.array([float(config["c"] == "c7") + config["x"] for config in configs])
+    long = Cube(space)
+    points = long.encode(configs)
+    assert long.columns(points, points).shape == (25, 1 + len({config["c"] for config in configs}))
+    observations = Observations(configs, scores, np.ones(25), np.zeros(25))
+    start = time.thread_time()
+    best = propose(long, observations, [configs[0]], rng)
+    assert time.thread_time() - start < 2
+    assert space.decode(best[0])["c"] == "c7"
 
 
 @given(st.lists(finite | st.just(math.nan), min_size=1, max_size=30))
@@ -172,13 +190,18 @@ def test_the_maximum_is_found_between_the_steps_of_a_mixed_space():
 
 
 def trial(number: int, losses: list[float], state: TrialState, lr: float = 0.1, seed: int = 0) -> Trial:
-    history = [{"loss": loss, "iteration": k + 1} for k, loss in enumerate(losses)]
+    history = [Iteration(k, 0.0, {"loss": loss}) for k, loss in enumerate(losses, 1)]
     return Trial(number, {"lr": lr}, "bayes", seed, state, history)
 
 
 def problem(scheduler: SchedulerSettings, repeats: int = 1) -> Problem:
     space = SearchSpace({"lr": Float(1e-4, 1.0, log=True)})
     return Problem(space, Metric("loss", "min"), SearchSettings(repeats=repeats), scheduler)
+
+
+def observe(trials: list[Trial], problem: Problem) -> Observations:
+    contenders = by_config(trials, problem.space, problem.metric)
+    return ObservationReader(problem).observe(contenders, SeedRace(3, contenders).noise)
 
 
 def test_a_trial_is_seen_at_each_rung_it_came_to_and_at_its_end():

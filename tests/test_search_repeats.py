@@ -3,7 +3,7 @@
 import pytest
 
 from tuneapp.search import make_search
-from tuneapp.search.repeats import by_config, due, noise
+from tuneapp.search.repeats import SeedRace, by_config
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Float, SearchSpace
 from tuneapp.studies import Iteration, Trial, TrialState
@@ -13,12 +13,12 @@ METRIC = Metric("score", "max")
 
 
 def trial(number: int, x: float, score: float | None, state: TrialState = TrialState.FINISHED) -> Trial:
-    history = [] if score is None else [{"score": score, "iteration": 1}]
+    history = [] if score is None else [Iteration(1, 0.0, {"score": score})]
     return Trial(number, {"x": x}, "bayes", number, state, history)
 
 
 def raced(*trials: Trial, repeats: int = 3) -> float | None:
-    config = due(by_config(trials, SPACE, METRIC), repeats)
+    config = SeedRace(repeats, by_config(trials, SPACE, METRIC)).due()
     return None if config is None else config.config["x"]
 
 
@@ -33,7 +33,7 @@ def test_mean_sd_and_pooled_noise_can_be_checked_by_hand():
     first, second, third = by_config(trials, SPACE, METRIC)
     assert (first.mean, first.sd) == (2.0, pytest.approx(2**0.5))
     assert (second.mean, second.sd) == (5.0, None)
-    assert noise([first, second, third]) == pytest.approx(1.0)  # (2 + 0) / 2 degrees of freedom
+    assert SeedRace(3, [first, second, third]).noise == pytest.approx(1.0)  # (2 + 0) / 2 degrees of freedom
 
 
 def test_the_best_config_runs_again_first_to_learn_the_noise():

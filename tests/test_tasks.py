@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import pytest
 from tuneapp import tasks
 from tuneapp.errors import UsageError
 from tuneapp.session import make_request
-from tuneapp.settings import Request
+from tuneapp.settings import Request, Settings
 from tuneapp.spaces import Fixed, Float, SearchSpace
 from tuneapp.tasks import KINDS, Command, Task
 from tuneapp.training.loop import EPOCHS
@@ -50,8 +51,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 
 def request_of(task: Task, space: SearchSpace | None = None, **rest: Any) -> Request:
-    sections: dict[str, dict[str, Any]] = {"search": {}, "scheduler": {}, "resources": {}} | rest
-    return make_request(task, task.file, space or task.file.space, options=task.options, **sections)
+    return make_request(task, space or task.file.space, Settings.of(task.file.sections, rest))[0]
 
 
 def test_a_task_comes_back_from_its_record(task: Task) -> None:
@@ -86,10 +86,8 @@ def test_a_task_refuses_a_config_that_it_could_not_run(task: Task) -> None:
 
 
 def test_a_task_refuses_an_option_of_another_kind(task: Task) -> None:
-    request = make_request(
-        task, task.file, task.file.space, options={"nosuch": 1}, search={}, scheduler={}, resources={}
-    )
-    with pytest.raises(UsageError, match=r"`nosuch` means nothing to .*, which takes"):
+    request = replace(request_of(task), options={"nosuch": 1})
+    with pytest.raises(UsageError, match=r"`nosuch` means nothing to .*, an? .+ that takes"):
         task.check(request)
 
 
@@ -171,23 +169,25 @@ def test_what_is_no_task_is_refused(target: Any, says: str) -> None:
     assert says in str(raised.value)
 
 
+def test_options_that_flags_add_are_looked_at_before_a_study_starts() -> None:
+    task = tasks.find("digits")
+    request = request_of(task, options={"examples": 3})
+    with pytest.raises(UsageError, match="10 examples or more"):
+        task.check(request)
+
+
 def test_a_function_given_to_a_task_that_takes_none_is_refused() -> None:
     with pytest.raises(UsageError, match="takes no function"):
         tasks.from_record(request_of(tasks.find("digits")), score)
 
 
-def test_a_task_names_its_limit_where_nobody_else_does(tmp_path: Path) -> None:
+def test_a_task_names_its_limit_where_nobody_else_does() -> None:
     bare = SearchSpace({"lr": Float(1e-3, 1)})
     assert request_of(tasks.find("digits")).scheduler.max_iterations == 20  # its shipped space says so
     assert request_of(tasks.find("digits", bare)).scheduler.max_iterations == EPOCHS
     assert request_of(tasks.find("fed-digits", bare)).scheduler.max_iterations == 32
     assert request_of(tasks.find(steps)).scheduler.max_iterations is None
     assert request_of(tasks.find(told, SearchSpace({"x": 1}))).scheduler.max_iterations == 7
-    file = tmp_path / "space.yaml"
-    file.write_text(
-        "scheduler: {max_iterations: null}\nhyperparameters: {lr: {type: float, low: 0, high: 1}}"
-    )
-    assert request_of(tasks.find("digits", file)).scheduler.max_iterations is None
 
 
 def test_who_knows_the_limit_ends_by_itself() -> None:

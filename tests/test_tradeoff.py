@@ -1,16 +1,14 @@
-"""Two metrics at once: proposals spread along the front, and table and picture show it."""
-
-from pathlib import Path
+"""Two metrics at once: proposals spread along the front, and table and plot show it."""
 
 import numpy as np
 import pytest
 
-import tuneapp
+from tuneapp import report
 from tuneapp.errors import UsageError
 from tuneapp.search import make_search
 from tuneapp.settings import Metric, Request, SchedulerSettings, SearchSettings
 from tuneapp.spaces import Float, SearchSpace
-from tuneapp.studies import Iteration, Trial, TrialState
+from tuneapp.studies import Iteration, Study, Trial, TrialState
 
 SPACE = SearchSpace({"x": Float(0, 1), "y": Float(0, 1)})
 METRICS = [Metric("gain"), Metric("cost", "min")]
@@ -82,10 +80,8 @@ def test_a_request_with_two_metrics_survives_its_file() -> None:
     assert Request.from_json(request.to_json()) == request
 
 
-def test_the_front_is_in_the_table_and_in_the_picture(tmp_path: Path) -> None:
-    study = tuneapp.tune(
-        evaluate, SPACE, samples=8, metric=["gain", "cost:min"], backend="local", concurrent=2,
-        runs_dir=tmp_path, quiet=True, pictures=False,
-    )  # fmt: skip
-    assert "Pareto front" in repr(study)
-    assert "cost" in study.plot("pareto").axes[0].get_xlabel()
+def test_the_front_is_in_the_table_and_in_the_plot() -> None:
+    request = Request("evaluate", SPACE.to_dict(), METRICS[0], also=(METRICS[1],))
+    study = Study(request, run(0, samples=8))
+    assert "Pareto front" in report.summary(study)
+    assert "cost" in report.plot(study, "pareto").axes[0].get_xlabel()

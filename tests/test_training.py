@@ -25,8 +25,16 @@ from tuneapp.training import train_checkpoint
 from tuneapp.training.optimizers import OPTIMIZERS
 from tuneapp.training.schedules import SCHEDULES, learning_rate
 
-KEYS = {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds", "examples_per_second"}
-TIMES = {"seconds", "examples_per_second"}
+KEYS = {
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "lr",
+    "iteration_seconds",
+    "examples_per_second",
+}
+TIMES = {"iteration_seconds", "examples_per_second"}
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +44,15 @@ def digits() -> ImageSet:
 
 @pytest.fixture(scope="module")
 def colours() -> ImageSet:
-    """Three kinds of 8-pixel colour pictures, which one has to look at to tell apart."""
+    """Three kinds of 8-pixel colour images, which one has to look at to tell apart."""
     rng = np.random.default_rng(0)
     labels = np.arange(180) % 3
-    pictures = rng.integers(0, 120, (180, 8, 8, 3))
-    pictures[np.arange(180), :, :, labels] += 60
+    pixels = rng.integers(0, 120, (180, 8, 8, 3))
+    pixels[np.arange(180), :, :, labels] += 60
     rows = {"train": slice(0, 120), "test": slice(120, 180)}
     arrays = {}
     for part, some in rows.items():
-        arrays[f"{part}_images"] = pictures[some].astype(np.uint8)
+        arrays[f"{part}_images"] = pixels[some].astype(np.uint8)
         arrays[f"{part}_labels"] = labels[some]
     return ImageSet("colours", **arrays, classes=["red", "green", "blue"], flip=True)
 
@@ -78,7 +86,7 @@ def test_each_epoch_yields_the_metrics_that_the_report_shows(digits: ImageSet) -
         assert all(type(value) is float for value in metrics.values())
         assert 0 <= metrics["train_accuracy"] <= 1
         assert 0 <= metrics["val_accuracy"] <= 1
-        assert metrics["seconds"] > 0
+        assert metrics["iteration_seconds"] > 0
         assert metrics["examples_per_second"] > 0
 
 
@@ -101,7 +109,7 @@ def test_the_schedule_is_laid_out_over_the_epochs_that_are_run(digits: ImageSet)
 
 
 def test_train_loss_and_val_loss_are_what_the_weights_give(colours: ImageSet, tmp_path: Path) -> None:
-    # All training pictures in one batch, no augmentation: its loss is that of the first weights.
+    # All training images in one batch, no augmentation: its loss is that of the first weights.
     config = {"model": "mlp", "batch_size": 1000, "augment": "none", "lr": 1e-3, "lr_warmup": 0}
     context = Context(max_iterations=1, folder=tmp_path)
     (metrics,) = training.train(config, context, colours, val_share=0.25, precision="float32")
@@ -475,8 +483,8 @@ def test_evaluate_counts_what_predict_finds(
 ) -> None:
     checkpoint, folder = exported
     paths = [tmp_path / f"{row}.png" for row in range(len(colours.test_labels))]
-    for path, picture in zip(paths, colours.test_images, strict=True):
-        Image.fromarray(picture).save(path)
+    for path, pixels in zip(paths, colours.test_images, strict=True):
+        Image.fromarray(pixels).save(path)
     found = list(training.predict(folder, paths, 2))
     assert [path for path, _ in found] == paths
     right = [
@@ -492,19 +500,19 @@ def test_evaluate_counts_what_predict_finds(
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "CMYK"])
-def test_any_kind_of_picture_of_any_size_is_read(
+def test_any_kind_of_image_of_any_size_is_read(
     exported: tuple[Path, Path], tmp_path: Path, mode: str
 ) -> None:
-    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     Image.new(mode, (31, 17)).save(path)
     ((_, classes),) = training.predict(exported[1], [path], 5)
     assert {name for name, _ in classes} == {"red", "green", "blue"}
     assert sum(share for _, share in classes) == pytest.approx(1)
 
 
-def test_what_is_no_picture_is_told_in_a_sentence(exported: tuple[Path, Path], tmp_path: Path) -> None:
+def test_what_is_no_image_is_told_in_a_sentence(exported: tuple[Path, Path], tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
-    text.write_text("no picture")
+    text.write_text("no image")
     for path in (text, tmp_path / "nowhere.png", tmp_path):
         with pytest.raises(UsageError, match="must be an image"):
             list(training.predict(exported[1], [path]))

@@ -10,9 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuneapp.api import AskTell, Study, ask_tell, read, resume, tune
+    from tuneapp.api import Study, ask_tell, read, resume, tune
     from tuneapp.errors import TuneappError, UsageError
     from tuneapp.objective import Context
+    from tuneapp.own_loop import AskTell
     from tuneapp.settings import Metric
     from tuneapp.spaces import Categorical, Derived, Fixed, Float, Int, Normal, Ordinal, SearchSpace
 
@@ -21,7 +22,8 @@ __version__ = "0.1.0"
 # Each is imported when it is first used, so that the command line's help and a worker's start stay quick.
 _HOMES = {
     "tuneapp.errors": ["TuneappError", "UsageError"],
-    "tuneapp.api": ["AskTell", "Study", "ask_tell", "read", "resume", "tune"],
+    "tuneapp.own_loop": ["AskTell"],
+    "tuneapp.api": ["Study", "ask_tell", "read", "resume", "tune"],
     "tuneapp.objective": ["Context"],
     "tuneapp.settings": ["Metric"],
     "tuneapp.spaces": [

@@ -1,7 +1,6 @@
 """What `import tuneapp` offers: tune a function, look at its study, or run a loop of one's own."""
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -9,22 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tuneapp import session, studies, tasks
-from tuneapp.errors import UsageError, lookup
-from tuneapp.objective import Diverged, iterate
-from tuneapp.search import make_search
+from tuneapp.errors import UsageError
+from tuneapp.own_loop import AskTell
 from tuneapp.settings import (
     Config,
     Metric,
     Request,
     RunSettings,
-    SearchSettings,
     Settings,
     SettingsDict,
     by_section,
 )
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load
-from tuneapp.studies import Asked, Ended, Reported, Started, Trial, TrialState
+from tuneapp.studies import Trial
 from tuneapp.tasks import functions
 
 if TYPE_CHECKING:
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 
 Space = Mapping[str, Any] | SearchSpace | str | Path  # hyperparameters by name, or a search-space file
 RUNS = RunSettings().runs_dir
-Listener = Callable[["Study", Trial], None]
+Callback = Callable[["Study", Trial], None]
 
 
 @dataclass(repr=False)
@@ -53,7 +50,7 @@ class Study(studies.Study):
         """
         from tuneapp import report
 
-        return lookup(name, report.PLOTS, "plot")(self, *arguments, **options)
+        return report.plot(self, name, *arguments, **options)
 
     def __repr__(self) -> str:
         from tuneapp import report
@@ -66,7 +63,7 @@ def tune(
     space: Space | None = None,
     *,
     points: Sequence[Config] = (),
-    callbacks: Sequence[Listener] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Unpack[SettingsDict],
 ) -> Study:
     """Search the hyperparameters of `score`, and leave a run directory as `tuneapp tune` does.
@@ -100,7 +97,7 @@ def resume(
     run: str | Path,
     score: Callable[..., Any] | None = None,
     *,
-    callbacks: Sequence[Listener] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Unpack[SettingsDict],
 ) -> Study:
     """Go on with a run that was interrupted, or with `samples` trials in all: what is missing is computed.
@@ -123,67 +120,16 @@ def read(run: str | Path = "latest", runs_dir: str | Path = RUNS) -> Study:
     return _offered(studies.find_run(str(run), Path(runs_dir)).read())
 
 
-class AskTell:
-    """A search for a loop of one's own; nothing is written, and nothing but the search runs.
-
-    ask() gives a Trial with its `number`, `config` and `seed`; tell() takes its result. Several trials may be
-    asked for before the first is told: those that are pending are believed, not proposed again.
-    """
-
-    def __init__(self, space: SearchSpace, metric: Metric, settings: SearchSettings) -> None:
-        request = Request("ask_tell", space.to_dict(), metric, search=settings)
-        self.study = Study(request)
-        self._search = make_search(space, metric, settings, request.scheduler)
-
-    def ask(self) -> Trial | None:
-        """The next trial; None where `samples` are asked for or a finite space is used up."""
-        proposal = self._search.ask()
-        if proposal is None:
-            return None
-        number = len(self.study.trials)
-        self._apply(Asked(number, proposal.config, proposal.origin, proposal.seed, time=time.time()))
-        self._apply(Started(number, time=time.time()))
-        return self.study.trials[number]
-
-    def tell(self, trial: Trial | int, result: Any) -> None:
-        """What a trial gave: a number, or a dict with the metric in it. An exception, or nan, is a failure.
-
-        Raises UsageError for a trial that was never asked for or is told already, TuneappError for no number.
-        """
-        number = trial if isinstance(trial, int) else trial.number
-        if not 0 <= number < len(self.study.trials) or self.study.trials[number].over:
-            raise UsageError(f"tell() must be given a trial that is pending, but trial {number} is not.")
-        if isinstance(result, BaseException):
-            self._end(number, TrialState.FAILED, f"{type(result).__name__}: {result}")
-            return
-        try:
-            (metrics,) = iterate(result, self.study.metric)
-        except Diverged as error:
-            self._end(number, TrialState.DIVERGED, str(error))
-            return
-        self._apply(Reported(number, 1, metrics, time=time.time()))
-        self._end(number, TrialState.FINISHED)
-
-    @property
-    def best(self) -> Trial | None:
-        return self.study.best
-
-    def _end(self, number: int, state: TrialState, reason: str = "") -> None:
-        self._apply(Ended(number, state, reason, time=time.time()))
-
-    def _apply(self, event: Asked | Started | Reported | Ended) -> None:
-        self.study.apply(event)
-        self._search.tell(self.study.trials[event.trial])
-
-
 def ask_tell(
     space: Space,
     *,
     points: Sequence[Config] = (),
+    known: Sequence[tuple[Config, Any]] = (),
     **settings: Unpack[SettingsDict],
-) -> AskTell:
-    """A search to be asked for configs and told of their results, `samples` at most.
+) -> AskTell[Study]:
+    """A search to be asked for configs, `samples` at most, and told of their results.
 
+    known: results from elsewhere to begin with, as pairs (config, result); see `AskTell.add`.
     settings: the metric, `mode`, `search`, `samples`, `warmup`, `warmup_design` and `seed`.
     """
     file = _space(space)
@@ -195,7 +141,8 @@ def ask_tell(
     if others:
         raise UsageError(f"ask_tell() takes one metric, but got {len(others) + 1}.")
     metric = asked if isinstance(asked, Metric) else Metric.parse(asked, chosen.metric.mode)[0]
-    return AskTell(searched, metric, chosen.search)
+    request = Request("ask_tell", searched.to_dict(), metric, search=chosen.search)
+    return AskTell(Study(request), known)
 
 
 def _with_points(space: SearchSpace, points: Sequence[Config]) -> SearchSpace:
@@ -222,7 +169,7 @@ def _space(space: Space) -> SpaceFile:
     return SpaceFile(space if isinstance(space, SearchSpace) else SearchSpace(space))
 
 
-def _show(stack: ExitStack, callbacks: Sequence[Listener], run: RunSettings) -> session.Show:
+def _show(stack: ExitStack, callbacks: Sequence[Callback], run: RunSettings) -> session.Show:
     """Progress on stderr, and the user's callbacks."""
     from rich.console import Console
 
@@ -237,7 +184,7 @@ class _Callback(studies.Observer):
     """Calls a user's function after the end of each trial; what it raises is told each time, and ends
     nothing."""
 
-    def __init__(self, callback: Listener, terminal: studies.Observer) -> None:
+    def __init__(self, callback: Callback, terminal: studies.Observer) -> None:
         self.callback, self.terminal = callback, terminal
 
     def on_event(self, study: studies.Study, event: studies.Event) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tuneapp.errors import UnknownName, UsageError, lookup, nearest
 
-SMALLEST, LARGEST = 8, 224  # pixels a side
+SMALLEST, LARGEST = 8, 224  # pixels per side
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -31,17 +31,17 @@ def build(name: str, *, classes: int, channels: int, size: int, **hyperparameter
 
     Raises UnknownName for a model or a hyperparameter that is not there, UsageError for one out of range.
     """
-    known = hyperparameters_of(name)
+    defaults = hyperparameters_of(name)
     for key in hyperparameters:
-        if key not in known:
+        if key not in defaults:
             raise UnknownName(
-                f"Model '{name}' has no hyperparameter '{key}'; it has {', '.join(known)}."
-                f"{nearest(key, known)}"
+                f"Model '{name}' has no hyperparameter '{key}'; it has {', '.join(defaults)}."
+                f"{nearest(key, defaults)}"
             )
     _choose("size", size, range(SMALLEST, LARGEST + 1))
     _choose("channels", channels, (1, 3))
     _within("classes", classes, 2, 100_000)
-    given = {key: typed(key, value, known[key]) for key, value in hyperparameters.items()}
+    given = {key: typed(key, value, defaults[key]) for key, value in hyperparameters.items()}
     return MODELS[name](classes=classes, channels=channels, size=size, **given)
 
 
@@ -263,8 +263,8 @@ def typed(name: str, value: Any, default: Any) -> Any:
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
-    raise UsageError(f"`{name}` must be {words[kind]}, but got {value!r}.")
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
+    raise UsageError(f"`{name}` must be {kinds[kind]}, but got {value!r}.")
 
 
 def _activation(name: str) -> nn.Module:

@@ -112,7 +112,7 @@ def _options(task: tasks.Task, options: Options) -> dict[str, Any]:
         if name not in task.OPTIONS:
             raise UsageError(
                 f"`{each.keyword}` is a setting of {' or '.join(each.setting.tasks)}, but {task.name} is "
-                "none; leave it out."
+                f"{task.noun}; leave it out."
             )
         kept[name] = str(value.absolute()) if isinstance(value, Path) else value
     return kept
@@ -174,16 +174,16 @@ def federate(
     return study
 
 
-def plot_federation(study: Study, pictures: bool = True) -> None:
+def plot_federation(study: Study, show: Show) -> None:
     """The loss over rounds in plots/loss.png, and the report: as long again as a short federation takes."""
     from tuneapp import report
     from tuneapp.federated import plots
 
     assert study.folder is not None
-    if pictures:
+    if show.pictures:
         rounds = [each.metrics for each in study.trials[0].history]
         plots.loss_curves({study.name: rounds}, study.folder / "plots" / "loss.png")
-    report.write(RunDirectory(study.folder), pictures=pictures)
+    report.write(RunDirectory(study.folder), show.pictures, show.observer.tell)
 
 
 def resume(
@@ -296,7 +296,7 @@ def _carry_on(
         refresher.stop()
     if study.closed:
         conclude(run, study)
-    report.write(run, pictures=show.pictures)
+    report.write(run, show.pictures, show.observer.tell)
     return study
 
 

@@ -385,7 +385,7 @@ class Options:
     metric_regex: Annotated[
         tuple[str, ...],
         Setting(
-            "Where the --command prints its result: 'loss=([0-9.]+)', its last match counts; (?P<name>...) "
+            "Where the --command prints its result: 'loss={number}', its last match counts; (?P<name>...) "
             "names a metric. Repeatable.",
             "What to tune",
             commands=("tune",),
@@ -591,7 +591,11 @@ class Request:
 
 def config_key(config: Config) -> str:
     """Equal for equal configs, before and after a journey through JSON; 1 and 1.0 are equal."""
-    plain = {name: float(value) if type(value) is int else value for name, value in config.items()}
+    plain = {
+        # A whole number beyond the largest float stays one.
+        name: float(value) if type(value) is int and abs(value) < 2**1023 else value
+        for name, value in config.items()
+    }
     return json.dumps(plain, sort_keys=True)
 
 

@@ -1,0 +1,1 @@
+"""Numbers about a study, without drawing: each module can be imported alone."""

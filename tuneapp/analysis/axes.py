@@ -1,10 +1,10 @@
 """A hyperparameter as it is drawn: where a value stands between 0 and 1, and what its ticks say.
 
 Read from the run's own space, widened by the values that the trials really have, so that a run whose space
-was edited, or never written down, can still be drawn.
+was edited, or never written down, can still be drawn. Everything is drawn by positions between 0 and 1, so
+that ranges of any size can be.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tuneapp.analysis.numbers import Array, as_float, is_number, number, text
 from tuneapp.errors import lookup
 from tuneapp.settings import Config
 from tuneapp.studies import Study
 
-Array = npt.NDArray[np.float64]
-
 MISSING = object()
 LOG_FROM = 1000.0  # observed values that span more than this are drawn on a log axis where no domain says
+TICKS = 5  # of a linear axis, its ends aside
 
 
 @dataclass(frozen=True)
@@ -45,59 +44,69 @@ class Axis:
     def _index(self) -> dict[str, int]:
         return {text(choice): index for index, choice in enumerate(self.choices)}
 
-    def place(self, value: Any) -> float:
-        """The value as plotted: itself, or the index of its choice; nan where it is absent."""
-        if value is MISSING:
-            return math.nan
-        if self.numeric:
-            return float(value) if is_number(value) else math.nan
-        return float(self._index.get(text(value), math.nan))
-
     def unit(self, value: Any) -> float:
         """Between 0 and 1, evenly in the log where the axis is one; nan where the value is absent."""
-        place = self.place(value)
-        low, high = self.limits
-        if math.isnan(place) or high == low:
-            return place if math.isnan(place) else 0.5
+        if value is MISSING:
+            return math.nan
+        if not self.numeric:
+            place = float(self._index.get(text(value), math.nan))
+            return place / (len(self.choices) - 1) if len(self.choices) > 1 else place + 0.5
+        if not is_number(value) or math.isnan(place := as_float(value)):
+            return math.nan
+        if self.high == self.low:
+            return 0.5
         if self.log:
-            return math.log(place / low) / math.log(high / low)
-        return (place - low) / (high - low)
+            if place <= 0:
+                return math.nan
+            return (math.log(place) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
+        # Halves, as the whole range may be beyond the largest float.
+        whole = self.high / 2 - self.low / 2
+        return (place / 2 - self.low / 2) / whole if whole else 0.5
 
-    def at(self, unit: Array) -> Array:
-        """The inverse of `unit`, as places: what stands there on the axis."""
-        low, high = self.limits
+    def at(self, unit: float) -> float:
+        """The number that stands at a position: the inverse of `unit`. For axes of numbers."""
         if self.log:
-            return np.asarray(low * (high / low) ** unit)
-        return low + unit * (high - low)
+            root = math.exp(math.log(self.low) / 2 * (1 - unit) + math.log(self.high) / 2 * unit)
+            return min(self.high, root * root)
+        return self.low * (1 - unit) + self.high * unit
 
-    @property
-    def limits(self) -> tuple[float, float]:
-        return (self.low, self.high) if self.numeric else (0.0, len(self.choices) - 1.0)
+    def grid(self, steps: int) -> Array:
+        """Positions to evaluate: so many, evenly, on numbers; each choice once."""
+        if self.numeric:
+            return np.linspace(0.0, 1.0, steps)
+        return np.array([self.unit(choice) for choice in self.choices])
 
     def ticks(self) -> list[tuple[float, str]]:
-        """(unit position, label), few enough to be read."""
+        """(position, label), few enough to be read; the ends are among them."""
         if not self.numeric:
             last = len(self.choices) - 1
             step = math.ceil(len(self.choices) / 12)
             return [
-                (index / last if last else 0.5, text(choice))
+                (self.unit(choice), text(choice))
                 for index, choice in enumerate(self.choices)
                 if index % step == 0 or index == last
             ]
         if self.low == self.high:
             return [(0.5, number(self.low))]
-        if self.log:
-            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-            step = math.ceil((last - first + 1) / 6)
-            inner = [10.0**power for power in range(first, last + 1, max(1, step))]
-        else:
-            inner = []
-        values = [self.low, *[v for v in inner if 0.08 < self.unit(v) < 0.92], self.high]
-        if not self.log:
-            values = list(np.linspace(self.low, self.high, 5))
+        inner = [value for value in self._round_values() if 0.08 < self.unit(value) < 0.92]
+        values = [self.low, *inner, self.high]
         if self.integer:
             values = sorted({round(value) for value in values})
         return [(self.unit(value), number(value)) for value in values]
+
+    def _round_values(self) -> list[float]:
+        """Powers of ten, or multiples of 1, 2 or 5 of one."""
+        if self.log:
+            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+            every = max(1, math.ceil((last - first + 1) / 6))
+            return [float(f"1e{power}") for power in range(first, last + 1, every)]
+        rough = (self.high / TICKS) - (self.low / TICKS)
+        power = float(f"1e{math.floor(math.log10(rough))}") if math.isfinite(rough) and rough > 0 else 0.0
+        step = next((power * times for times in (1, 2, 5, 10) if power * times >= rough), 0.0)
+        if not step or not math.isfinite(step) or abs(self.low / step) > 1e9:
+            return [self.at(0.25), self.at(0.5), self.at(0.75)]
+        first = math.ceil(self.low / step)
+        return [step * (first + k) for k in range(math.floor(self.high / step) - first + 1)]
 
 
 def axes(study: Study) -> list[Axis]:
@@ -117,12 +126,8 @@ def axis(study: Study, name: str) -> Axis:
     """One hyperparameter by name, searched or not; raises UnknownName with the nearest."""
     specs = study.request.space.get("hyperparameters", {})
     names = dict.fromkeys([*specs, *_observed_names(study)])
-    lookup(name, {known: known for known in names}, "hyperparameter")
+    lookup(name, {each: each for each in names}, "hyperparameter")
     return _axis(name, specs.get(name), _observed(study, name))
-
-
-def places(axis: Axis, configs: Sequence[Config]) -> Array:
-    return np.array([axis.place(config.get(axis.name, MISSING)) for config in configs])
 
 
 def units(axis: Axis, configs: Sequence[Config]) -> Array:
@@ -139,8 +144,8 @@ def _axis(name: str, spec: Any, observed: list[Any]) -> Axis:
     spec = spec if isinstance(spec, Mapping) and _is_searched(spec) else {}
     when = spec.get("when") or {}
     if "choices" in spec:
-        known = {text(choice) for choice in spec["choices"]}
-        new = [value for value in observed if text(value) not in known]
+        listed = {text(choice) for choice in spec["choices"]}
+        new = [value for value in observed if text(value) not in listed]
         ordered = spec.get("type") == "ordinal"
         return Axis(name, choices=(*spec["choices"], *new), ordered=ordered, when=when)
     if not observed and "low" not in spec:
@@ -148,8 +153,8 @@ def _axis(name: str, spec: Any, observed: list[Any]) -> Axis:
     if not all(is_number(value) for value in observed):
         return Axis(name, choices=tuple(observed), when=when)
     ends = [spec[key] for key in ("low", "high") if is_number(spec.get(key))]
-    low, high = float(min([*observed, *ends])), float(max([*observed, *ends]))
-    log = bool(spec.get("log")) if "low" in spec else low > 0 and high / low >= LOG_FROM
+    low, high = as_float(min([*observed, *ends])), as_float(max([*observed, *ends]))
+    log = bool(spec.get("log")) if "low" in spec else low > 0 and high / LOG_FROM >= low
     integer = all(isinstance(value, int) for value in [*observed, *ends])
     return Axis(name, low, high, log and low > 0, integer, when=when)
 
@@ -162,21 +167,3 @@ def _observed(study: Study, name: str) -> list[Any]:
     """The distinct values that the trials have, in order of appearance; no nan and no infinity."""
     values = {text(trial.config[name]): trial.config[name] for trial in study.trials if name in trial.config}
     return [value for value in values.values() if not (isinstance(value, float) and not math.isfinite(value))]
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def text(value: Any) -> str:
-    """A value as a reader writes it: numbers short, words without quotes, lists as JSON."""
-    if is_number(value):
-        return number(value)
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def number(value: float) -> str:
-    """Four significant digits; integers whole."""
-    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e6):
-        return str(int(value))
-    return f"{value:.4g}"

@@ -8,15 +8,13 @@ with an interval; without one (a single seed) nothing is ranked.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median, stdev, variance
 
 import numpy as np
-from scipy import stats
 
-from tuneapp.analysis.axes import Array, number
+from tuneapp.analysis.numbers import Array, deviation, finite, mean, median, number, unit_of
 from tuneapp.settings import Metric
 
-Curve = Sequence[tuple[int, float]]  # (iteration, value), in order
+CurvePoints = Sequence[tuple[int, float]]  # (iteration, value), in order
 
 RISE = 1.5  # a training loss this much above its first has diverged
 STEP = 0.05  # of the whole fall of the training loss, from one iteration to the next: bouncing
@@ -42,7 +40,7 @@ class Run:
 
     value: str
     seed: int
-    curves: Mapping[str, Curve]  # train_loss, val_loss, val_accuracy, seconds …
+    curves: Mapping[str, CurvePoints]  # train_loss, val_loss, val_accuracy, seconds …
     diverged: bool = False  # its loss became nan or infinite, and it was ended
 
     def series(self, name: str) -> Array:
@@ -51,14 +49,21 @@ class Run:
 
     def final(self, name: str) -> float | None:
         """The last finite value; None for a run that diverged."""
-        finite = [value for _, value in self.curves.get(name, ()) if math.isfinite(value)]
-        return finite[-1] if finite and not self.diverged else None
+        values = finite(value for _, value in self.curves.get(name, ()))
+        return values[-1] if values and not self.diverged else None
+
+    def result(self, metric: Metric) -> float | None:
+        """The value that counts: the last, or the best where the metric counts at its best."""
+        if metric.at == "last" or self.diverged:
+            return self.final(metric.name)
+        values = finite(value for _, value in self.curves.get(metric.name, ()))
+        return max(values, key=metric.score, default=None)
 
 
 @dataclass(frozen=True)
 class Finding:
     kind: str  # one of RULES, or `unstable`
-    words: str  # a sentence with its numbers
+    sentence: str  # with its numbers
     seeds: int  # that show it
     of: int
 
@@ -75,11 +80,11 @@ class Difference:
     n: int
 
     @property
-    def told_apart(self) -> bool:
+    def significant(self) -> bool:
+        """Whether the interval leaves 0 out."""
         return self.low > 0 or self.high < 0
 
-    @property
-    def words(self) -> str:
+    def __str__(self) -> str:
         if self.n < 2:
             return f"{self.mean:.3g}, from one seed"
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}], n = {self.n}"
@@ -93,7 +98,7 @@ class Peers:
     curve: Array = field(default_factory=lambda: np.empty(0))  # its training loss, mean over seeds
 
 
-Numbers = dict[str, float | str]
+Measured = dict[str, float | str]
 
 
 def smooth(values: Array) -> Array:
@@ -105,15 +110,18 @@ def smooth(values: Array) -> Array:
 
 def diagnose(runs: Sequence[Run], metric: Metric, others: Sequence[Run] = ()) -> list[Finding]:
     """What the runs of one value show; `others` are the runs of the other values, to compare with."""
-    peers = _peers([*runs, *others])
-    found = []
-    for kind, (rule, words, _) in RULES.items():
-        numbers = [result for run in runs if (result := rule(run, metric, peers)) is not None]
-        if len(numbers) * 2 > len(runs):
-            found.append(Finding(kind, words.format(**_typical(numbers)), len(numbers), len(runs)))
-        if kind == "diverged" and found:
-            return found  # the rest of such a curve means nothing
-    return found + _unstable(runs, metric, others)
+    findings = []
+    # Losses near the largest float have differences beyond it: they compare as infinite, and rightly so.
+    with np.errstate(over="ignore", invalid="ignore"):
+        peers = _peers([*runs, *others])
+        for kind, (rule, sentence, _) in RULES.items():
+            numbers = [result for run in runs if (result := rule(run, metric, peers)) is not None]
+            if len(numbers) * 2 > len(runs):
+                text = sentence.format(**_typical(numbers))
+                findings.append(Finding(kind, text, len(numbers), len(runs)))
+            if kind == "diverged" and findings:
+                return findings  # the rest of such a curve means nothing
+    return findings + _unstable(runs, metric, others)
 
 
 def _peers(runs: Sequence[Run]) -> Peers:
@@ -134,8 +142,8 @@ def _mean_curve(curves: Sequence[Array]) -> Array:
     return np.asarray(np.mean([curve[:shortest] for curve in curves], axis=0))
 
 
-def _typical(numbers: Sequence[Numbers]) -> dict[str, str]:
-    """The median of each number over seeds; words are the first seed's."""
+def _typical(numbers: Sequence[Measured]) -> dict[str, str]:
+    """The median of each number over seeds; texts are the first seed's."""
     typical = {}
     for key, first in numbers[0].items():
         values = [result[key] for result in numbers]
@@ -150,7 +158,7 @@ def _typical(numbers: Sequence[Numbers]) -> dict[str, str]:
 # -- the rules
 
 
-def _diverged(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _diverged(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     for name in ("train_loss", "val_loss", metric.name):
         values = run.series(name)
         broken = np.flatnonzero(~np.isfinite(values))
@@ -165,7 +173,7 @@ def _diverged(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _nothing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _nothing(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     losses = run.series("train_loss")
     if len(losses) < 2:
         return None
@@ -175,7 +183,7 @@ def _nothing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _bouncing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _bouncing(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     losses = run.series("train_loss")
     if len(losses) < 6 or _nothing(run, metric, peers):
         return None
@@ -186,7 +194,7 @@ def _bouncing(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _jumping(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _jumping(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     """A training loss is a mean over the epoch: large steps may show only in what is measured at its end."""
     late = run.series("val_loss")[len(run.series("val_loss")) // 2 :]
     if len(late) < 3 or not np.isfinite(late).all():
@@ -198,7 +206,7 @@ def _jumping(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _too_slow(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _too_slow(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     losses = run.series("train_loss")
     if len(losses) < 4 or run.value == peers.fastest or not len(peers.curve):
         return None
@@ -211,7 +219,7 @@ def _too_slow(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _underfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _underfit(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     train, val = run.series("train_loss"), run.series("val_loss")
     if len(train) < 2 or not len(val) or not len(peers.curve) or run.value == peers.fastest:
         return None
@@ -223,7 +231,7 @@ def _underfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _overfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _overfit(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     train, val = run.series("train_loss"), run.series("val_loss")
     if len(val) < 5 or len(train) != len(val):
         return None
@@ -241,7 +249,7 @@ def _overfit(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
     return None
 
 
-def _still_improving(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
+def _still_improving(run: Run, metric: Metric, peers: Peers) -> Measured | None:
     values = run.series(metric.name)
     if len(values) < 4:
         return None
@@ -256,25 +264,37 @@ def _still_improving(run: Run, metric: Metric, peers: Peers) -> Numbers | None:
 def _unstable(runs: Sequence[Run], metric: Metric, others: Sequence[Run]) -> list[Finding]:
     lost = sum(_diverged(run, metric, Peers()) is not None for run in runs)
     if 0 < lost < len(runs):
-        words = f"unstable between seeds: {lost} of {len(runs)} diverged, the others did not"
-        return [Finding("unstable", words, lost, len(runs))]
-    mine = [final for run in runs if (final := run.final(metric.name)) is not None]
+        sentence = f"unstable between seeds: {lost} of {len(runs)} diverged, the others did not"
+        return [Finding("unstable", sentence, lost, len(runs))]
+    mine = finite(run.result(metric) for run in runs)
     by_value: dict[str, list[float]] = {}
     for run in others:
-        if (final := run.final(metric.name)) is not None:
-            by_value.setdefault(run.value, []).append(final)
-    groups = [finals for finals in by_value.values() if len(finals) >= 3]
-    freedom = sum(len(finals) - 1 for finals in groups)
+        if (end := run.result(metric)) is not None:
+            by_value.setdefault(run.value, []).append(end)
+    groups = [ends for ends in by_value.values() if len(ends) >= 3]
+    freedom = sum(len(ends) - 1 for ends in groups)
     if len(mine) < 3 or not freedom:
         return []
-    usual = math.sqrt(sum(variance(finals) * (len(finals) - 1) for finals in groups) / freedom)
-    if usual == 0 or stats.f.sf((stdev(mine) / usual) ** 2, len(mine) - 1, freedom) > CHANCE:
+    own, spreads = deviation(mine), [deviation(ends) for ends in groups]
+    largest = max(spreads)
+    if largest == 0 or not math.isfinite(largest):
         return []
-    words = (
+    squares = [(each / largest) ** 2 * (len(ends) - 1) for each, ends in zip(spreads, groups, strict=True)]
+    usual = math.sqrt(sum(squares) / freedom) * largest
+    if _chance_of_ratio(own / usual, len(mine) - 1, freedom) > CHANCE:
+        return []
+    sentence = (
         f"unstable between seeds: {metric.name} ends between {number(min(mine))} and {number(max(mine))} "
-        f"(sd {stdev(mine):.3g}; the other values {usual:.3g})"
+        f"(sd {own:.3g}; the other values {usual:.3g})"
     )
-    return [Finding("unstable", words, len(mine), len(runs))]
+    return [Finding("unstable", sentence, len(mine), len(runs))]
+
+
+def _chance_of_ratio(ratio: float, freedom: int, other_freedom: int) -> float:
+    """How likely two equal variances show standard deviations this far apart: an F test."""
+    from scipy import stats
+
+    return float(stats.f.sf(min(ratio, 1e100) ** 2, freedom, other_freedom))
 
 
 # -- which value is best, and whether the data can tell
@@ -291,93 +311,99 @@ def paired(
     seeds = sorted(set(first) & set(second))
     if not seeds:
         return None
-    gaps = np.array([first[seed] - second[seed] for seed in seeds])
-    mean, quantile = float(gaps.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, max(1, len(gaps) - 1)))
+    from scipy import stats
+
+    unit = unit_of([numbers[seed] for seed in seeds for numbers in (first, second)])
+    # Scaled, as differences and squares of the largest floats overflow.
+    gaps = np.array([first[seed] / unit - second[seed] / unit for seed in seeds])
+    middle, quantile = float(gaps.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, max(1, len(gaps) - 1)))
     if len(gaps) < 2:
         low, high = math.nan, math.nan
     elif np.ptp(gaps) == 0:
-        low, high = mean, mean
+        low, high = middle, middle
     elif len(gaps) < FEW:
         reach = float(quantile * gaps.std(ddof=1) / math.sqrt(len(gaps)))
-        low, high = mean - reach, mean + reach
+        low, high = middle - reach, middle + reach
     else:
         level = 1 - 2 * float(stats.norm.sf(quantile * math.sqrt(len(gaps) / (len(gaps) - 1))))
         drawn = stats.bootstrap((gaps,), np.mean, confidence_level=level, method="percentile", rng=0)
         low, high = float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
-    return Difference(*labels, mean, low, high, len(gaps))
+    return Difference(*labels, middle * unit, low * unit, high * unit, len(gaps))
 
 
-def finals(runs: Sequence[Run], name: str) -> dict[str, dict[int, float]]:
-    """value -> seed -> the metric's last value; diverged runs left out, values in order of appearance."""
-    found: dict[str, dict[int, float]] = {run.value: {} for run in runs}
+def results(runs: Sequence[Run], metric: Metric) -> dict[str, dict[int, float]]:
+    """value -> seed -> its result; diverged runs left out, values in order of appearance."""
+    by_value: dict[str, dict[int, float]] = {run.value: {} for run in runs}
     for run in runs:
-        final = run.final(name)
-        if final is not None:
-            found[run.value][run.seed] = final
-    return found
+        result = run.result(metric)
+        if result is not None:
+            by_value[run.value][run.seed] = result
+    return by_value
 
 
 def ranked(runs: Sequence[Run], metric: Metric) -> list[str]:
-    """Values by the mean of their last results, the best first; those that lost a seed are not ranked."""
+    """Values by the mean of their results, the best first; those that lost a seed are not ranked."""
     counts: dict[str, int] = {}
     for run in runs:
         counts[run.value] = counts.get(run.value, 0) + 1
-    whole = {value: ends for value, ends in finals(runs, metric.name).items() if len(ends) == counts[value]}
-    return sorted(whole, key=lambda value: -metric.score(fmean(whole[value].values())))
+    whole = {value: ends for value, ends in results(runs, metric).items() if len(ends) == counts[value]}
+    return sorted(whole, key=lambda value: -metric.score(mean(list(whole[value].values()))))
 
 
 def differences(runs: Sequence[Run], metric: Metric) -> list[Difference]:
     """By how much the best value is ahead of every other that was ranked: positive means better."""
-    order, ends = ranked(runs, metric), finals(runs, metric.name)
+    order, ends = ranked(runs, metric), results(runs, metric)
     scores = {value: {seed: metric.score(end) for seed, end in ends[value].items()} for value in order}
-    found = [paired(scores[order[0]], scores[other], (order[0], other)) for other in order[1:]]
-    return [difference for difference in found if difference is not None]
+    gaps = [paired(scores[order[0]], scores[other], (order[0], other)) for other in order[1:]]
+    return [gap for gap in gaps if gap is not None]
 
 
 def verdict(runs: Sequence[Run], metric: Metric) -> list[str]:
-    """Which value is best and whether the data can tell, one sentence a thought."""
-    order, ends = ranked(runs, metric), finals(runs, metric.name)
+    """Which value is best and whether the difference is significant, in sentences."""
+    order, ends = ranked(runs, metric), results(runs, metric)
     if len(ends) < 2:
         return ["One value was run: there is nothing to compare."] if ends else ["Nothing was run."]
     lost = [value for value in ends if value not in order]
-    told = [f"Not ranked, as a seed diverged or failed: {', '.join(lost)}."] if lost else []
+    sentences = [f"Not ranked, as a seed diverged or failed: {', '.join(lost)}."] if lost else []
     if len(order) < 2:
-        return [*told, "Fewer than two values came through with all seeds: there is nothing to rank."]
+        return [*sentences, "Fewer than two values have a result with all seeds: there is nothing to rank."]
     best, gaps = order[0], differences(runs, metric)
-    mean = number(float(f"{fmean(ends[best].values()):.4g}"))
+    middle = number(float(f"{mean(list(ends[best].values())):.4g}"))
     if not gaps:
-        return [*told, f"{best} has the best mean {metric.name}, {mean}, but shares no seed with the others."]
+        shared = f"{best} has the best mean {metric.name}, {middle}, but shares no seed with the others."
+        return [*sentences, shared]
     if max(gap.n for gap in gaps) < 2:
         listed = ", ".join(f"{value} {number(next(iter(ends[value].values())))}" for value in order)
         return [
-            *told,
+            *sentences,
             f"One seed each cannot rank the values ({metric.name}: {listed}): "
             f"{best} is {number(abs(gaps[0].mean))} ahead of {gaps[0].second}, and nothing says how "
             "much of it is chance. Run three seeds or more.",
         ]
-    apart = [gap for gap in gaps if gap.told_apart]
-    level = [gap for gap in gaps if not gap.told_apart]
-    if not apart:
+    significant = [gap for gap in gaps if gap.significant]
+    others = [gap for gap in gaps if not gap.significant]
+    if not significant:
         return [
-            *told,
-            f"No effect beyond noise: {best} has the best mean {metric.name}, {mean}, but its differences to "
-            f"the others, {_listed(level)}, all have intervals that hold 0.",
+            *sentences,
+            f"No significant effect: {best} has the best mean {metric.name}, {middle}, but its differences "
+            f"to the others, {_listed(others)}, all have intervals that hold 0.",
         ]
-    told.append(f"{best} is best with a mean {metric.name} of {mean}; it is ahead of {_listed(apart)}.")
-    if level:
-        told.append(f"It cannot be told from {_listed(level)}.")
-    return told
+    ahead = _listed(significant)
+    sentences.append(f"{best} is best with a mean {metric.name} of {middle}; it is ahead of {ahead}.")
+    if others:
+        sentences.append(f"It does not differ significantly from {_listed(others)}.")
+    return sentences
 
 
 def _listed(gaps: Sequence[Difference]) -> str:
     more = f"; and {len(gaps) - LISTED} more" if len(gaps) > LISTED else ""
-    return "; ".join(f"{gap.second} by {gap.words}" for gap in gaps[:LISTED]) + more
+    return "; ".join(f"{gap.second} by {gap}" for gap in gaps[:LISTED]) + more
 
 
-Rule = Callable[[Run, Metric, Peers], Numbers | None]
+Detector = Callable[[Run, Metric, Peers], Measured | None]
 
 # kind -> the rule, the sentence for what it finds, and the rule in words
-RULES: dict[str, tuple[Rule, str, str]] = {
+RULES: dict[str, tuple[Detector, str, str]] = {
     "diverged": (
         _diverged,
         "diverged at iteration {epoch}: {what}",

@@ -22,14 +22,14 @@ NARROW_KERNELS = ("haswell", "zen", "sandybridge", "nehalem", "prescott")  # Ope
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     about: str
     found: str
     advice: str = ""  # what to do about it; nothing where all is well
     broken: bool = False  # tuneapp does not work so
 
 
-def examine(data_dir: Path | None, runs_dir: Path, address: str | None) -> Iterator[Finding]:
+def examine(data_dir: Path | None, runs_dir: Path, address: str | None) -> Iterator[Check]:
     """Finding by finding, since some take seconds."""
     machine = provenance.machine()
     yield _versions()
@@ -43,10 +43,10 @@ def examine(data_dir: Path | None, runs_dir: Path, address: str | None) -> Itera
     yield _extras()
 
 
-def _versions() -> Finding:
+def _versions() -> Check:
     found = provenance.versions()
     missing = [name for name, version in found.items() if version == "not installed"]
-    return Finding(
+    return Check(
         "versions",
         ", ".join(f"{name} {version}" for name, version in found.items()),
         f"Install {', '.join(missing)}." if missing else "",
@@ -54,7 +54,7 @@ def _versions() -> Finding:
     )
 
 
-def _torch() -> Finding:
+def _torch() -> Check:
     began = time.perf_counter()
     try:
         import torch
@@ -62,30 +62,30 @@ def _torch() -> Finding:
 
         torch.nn.functional.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3))
     except (ImportError, RuntimeError, OSError) as error:
-        return Finding(
+        return Check(
             "torch",
             f"does not start: {first_line(error)}",
             "Install torch and torchvision anew, both from one source.",
             broken=True,
         )
-    return Finding("torch", f"starts with torchvision in {time.perf_counter() - began:.1f} s")
+    return Check("torch", f"starts with torchvision in {time.perf_counter() - began:.1f} s")
 
 
-def _machine(have: dict[str, Any]) -> Finding:
+def _machine(have: dict[str, Any]) -> Check:
     free = psutil.virtual_memory().available / 2**30
     advice = (
         ""
         if free >= ENOUGH_MEMORY
         else "Ray stops workers where memory runs out: close other programs, or use fewer trials at once."
     )
-    return Finding(
+    return Check(
         "machine",
         f"{have['processor']}, {have['cores']} cores, {free:.1f} of {have['memory_gib']} GiB memory free",
         advice,
     )
 
 
-def _products() -> Finding:
+def _products() -> Check:
     """The kernels that numpy's products run on; federations of perceptrons live on them."""
     import numpy as np
     from threadpoolctl import threadpool_info
@@ -96,7 +96,7 @@ def _products() -> Finding:
     )
     told = os.environ.get("OPENBLAS_CORETYPE")
     narrow = told and told.lower() in NARROW_KERNELS and _has_avx512()
-    return Finding(
+    return Check(
         "matrix products",
         f"kernels for {', '.join(kernels) or 'unknown'}",
         f"OPENBLAS_CORETYPE={told} keeps numpy from this CPU's AVX-512, which makes federations on it up to "
@@ -113,24 +113,24 @@ def _has_avx512() -> bool:
         return False
 
 
-def _gpus(listed: list[str]) -> Finding:
+def _gpus(listed: list[str]) -> Check:
     try:
         import torch
     except (ImportError, OSError):
-        return Finding("GPUs", f"the driver lists {', '.join(listed) or 'none'}")
+        return Check("GPUs", f"the driver lists {', '.join(listed) or 'none'}")
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        return Finding("GPUs", ", ".join(names))
+        return Check("GPUs", ", ".join(names))
     if listed:
-        return Finding(
+        return Check(
             "GPUs",
             f"the driver lists {', '.join(listed)}, but torch {torch.__version__} can't use them",
             "Install a torch built for the driver's CUDA, or update the driver.",
         )
-    return Finding("GPUs", "none; everything runs on the CPU")
+    return Check("GPUs", "none; everything runs on the CPU")
 
 
-def _folder(about: str, folder: Path, option: str) -> Finding:
+def _folder(about: str, folder: Path, option: str) -> Check:
     """Of a folder that is not there yet, the nearest one above it."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -138,15 +138,15 @@ def _folder(about: str, folder: Path, option: str) -> Finding:
             pass
     except OSError as error:
         reason = error.strerror or str(error)
-        return Finding(
+        return Check(
             about, f"{folder} is not writable: {reason}", f"Choose another with {option}.", broken=True
         )
     free = shutil.disk_usage(there).free / 2**30
     advice = "" if free >= ENOUGH_DISK else f"Make room, or choose another with {option}."
-    return Finding(about, f"{folder}, {free:.0f} GiB free", advice)
+    return Check(about, f"{folder}, {free:.0f} GiB free", advice)
 
 
-def _ray(address: str | None) -> Finding:
+def _ray(address: str | None) -> Check:
     """Starts Ray, or joins it, has a worker answer, and ends what was started."""
     began = time.perf_counter()
     try:
@@ -154,12 +154,12 @@ def _ray(address: str | None) -> Finding:
             cluster.await_a_worker()
             seconds = time.perf_counter() - began
             what = "starts" if address is None else f"{address} is joined"
-            return Finding(
+            return Check(
                 "Ray",
                 f"{what} and a worker answers in {seconds:.1f} s; {have['CPU']:g} CPUs, {have['GPU']:g} GPUs",
             )
     except (TuneappError, OSError) as error:
-        return Finding(
+        return Check(
             "Ray",
             f"does not serve: {first_line(error)}",
             "Use `--backend local`, which needs no Ray, or mend what the line above names.",
@@ -167,7 +167,7 @@ def _ray(address: str | None) -> Finding:
         )
 
 
-def _extras() -> Finding:
+def _extras() -> Check:
     from tuneapp.backends.ray import loggers  # brings Ray Tune, which takes seconds
 
     extras = {
@@ -176,7 +176,7 @@ def _extras() -> Finding:
     }
     there = [name for name, installed in extras.items() if installed]
     absent = [f"tuneapp[{name}]" for name in extras if name not in there]
-    return Finding(
+    return Check(
         "extras",
         f"{', '.join(there) or 'none'} installed" + (f"; to be had: {', '.join(absent)}" if absent else ""),
     )

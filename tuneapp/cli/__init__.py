@@ -1,5 +1,6 @@
 """The command line: a command parses, calls one function and prints. Heavy imports go inside the bodies."""
 
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -22,9 +23,7 @@ app.add_typer(space.app, name="space")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from tuneapp import __version__
-
-        typer.echo(f"tuneapp {__version__}")
+        typer.echo(f"tuneapp {version('tuneapp')}")
         raise typer.Exit
 
 

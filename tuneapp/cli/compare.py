@@ -18,14 +18,16 @@ def compare(
     runs_dir: options.RunsDir = options.RUNS,
 ) -> None:
     """Set searches side by side at equal trials, epochs and seconds, and effects value by value."""
+    from tuneapp.analysis.compare import compare as compared
     from tuneapp.errors import UsageError
-    from tuneapp.report import compare as comparison
+    from tuneapp.report.compare import comparison_text
+    from tuneapp.report.plots.compare import comparison_plot
     from tuneapp.studies import find_run
 
-    studies = [find_run(run, runs_dir).read() for run in runs]
-    typer.echo(comparison.words(studies))
+    comparison = compared([find_run(run, runs_dir).read() for run in runs])
+    typer.echo(comparison_text(comparison))
     try:
-        comparison.figure(studies).savefig(picture, dpi="figure")
+        comparison_plot(comparison).savefig(picture, dpi="figure")
     except OSError as error:
         raise UsageError(
             f"{picture} cannot be written: {error.strerror}; choose another --picture."

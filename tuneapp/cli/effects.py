@@ -117,12 +117,12 @@ def effects(
 
 def _judge_curves(folder: Path, space: str | None, run: "RunSettings", as_json: bool) -> None:
     from tuneapp import report
-    from tuneapp.analysis.effects.curves import import_curves
+    from tuneapp.analysis.effects.csv_curves import import_curves
     from tuneapp.spaces import files
 
     file = files.load(space) if space else None
     made = import_curves(folder, file, run.runs_dir, run.name, sys.argv[1:])
-    report.write(made, pictures=run.pictures)
+    report.write(made, run.pictures, lambda line: typer.echo(line, err=True))
     options.finish(made.read(), as_json)
 
 

@@ -15,7 +15,7 @@ from tuneapp.declarations import Setting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tuneapp.settings import Request, RunSettings
+    from tuneapp.settings import Request, RunSettings, Settings
     from tuneapp.studies import Observer, Study
 
 # Keywords that say nothing of one federation, which runs alone and in this process.
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass(frozen=True)
-class Federation:
+class FederationFlags:
     """Hyperparameters that have a flag of their own, short for --set; their defaults are FedConfig's."""
 
     clients: Annotated[int | None, Setting("Clients in the federation.", "Federation", default="8")] = None
@@ -88,7 +88,7 @@ class Federation:
 
 @takes_settings("fed")
 def fed(
-    federation: Federation,
+    federation: FederationFlags,
     what: options.What,
     given: dict[str, Any],
     dataset: Annotated[str, typer.Argument(help="An image set (`tuneapp data list`).")] = "mnist",
@@ -102,31 +102,35 @@ def fed(
     file = files.load(what.space or "fed")
     data_dir = given.get("data_dir") or file.options.get("data_dir")
     subject = tasks.find(f"fed-{dataset}", file, None if data_dir is None else Path(data_dir))
-    searches = "samples" in given or what.space is not None or bool(what.param)
+    searches = "samples" in given or what.space is not None
     searched = file.space if searches else SearchSpace({})
     flags = {name: value for name, value in asdict(federation).items() if value is not None}
-    if searches and "rounds" in searched.hyperparameters and "max_iterations" in given:
+    if "rounds" in searched.hyperparameters and "max_iterations" in given:
         flags["rounds"] = given["max_iterations"]
     for name, value in flags.items():
         searched = searched.with_(name, value)
     searched = what.applied(searched, extends=True)
+    searches = searches or bool(searched.searched)  # a --param asks for it
     alone = {} if searches else _alone(given, federation.clients or 8)
     settings = Settings.of(file.sections, by_section(given, "fed"), alone)
-    if settings.run.backend == "ray" and "actors" not in given and "actors" not in file.resources:
-        cpus = settings.resources.cpus
-        settings = replace(
-            settings, resources=replace(settings.resources, actors=int(cpus) if cpus > 1 else 0)
-        )
+    if "actors" not in given and "actors" not in file.resources:
+        settings = _with_actors(settings)
     request, notes = session.make_request(subject, searched, settings)
     run = settings.run
+    if not searches:
+        _train(request, run, as_json, notes, eager="actors" in given or "address" in given)
+        return
     with ExitStack() as stack:
-        if searches:
-            show = options.show(stack, run, as_json, notes)
-            study = session.start(request, run.runs_dir, run.name, sys.argv[1:], show, run.backend, subject)
-            options.finish(study, as_json)
-        else:
-            eager = "actors" in given or "address" in given
-            _train(request, run, as_json, notes, eager)
+        show = options.show(stack, run, as_json, notes)
+        study = session.start(request, run.runs_dir, run.name, sys.argv[1:], show, run.backend, subject)
+    options.finish(study, as_json)
+
+
+def _with_actors(settings: "Settings") -> "Settings":
+    """One client actor per CPU of a trial, where there are several and Ray is there to run them."""
+    cpus = settings.resources.cpus
+    actors = int(cpus) if cpus > 1 and settings.run.backend == "ray" else 0
+    return replace(settings, resources=replace(settings.resources, actors=actors))
 
 
 def _alone(given: dict[str, Any], clients: int) -> dict[str, dict[str, Any]]:
@@ -157,10 +161,10 @@ def _train(request: "Request", run: "RunSettings", as_json: bool, notes: list[st
     tell = (lambda line: None) if run.quiet or as_json else _say
     for note in notes:
         tell(note)
-    show = session.Show(observer=round_lines(tell))
+    show = session.Show(round_lines(tell), pictures=run.pictures)
     study = session.federate(request, run.runs_dir, run.name, sys.argv[1:], show, eager)
     _print_federation(study, as_json)
-    session.plot_federation(study, run.pictures)
+    session.plot_federation(study, show)
     tell(f"report {study.folder}/report.html")
     options.leave(study)
 

@@ -52,7 +52,7 @@ def report(
     from tuneapp.studies import find_run
 
     found = find_run(run, runs_dir)
-    page = reports.write(found, pictures)
+    page = reports.write(found, pictures, tell=lambda line: typer.echo(line, err=True))
     typer.echo(reports.summary(found.read()))
     typer.echo(f"report {page}", err=True)
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from tuneapp.data.image_sets import SIZES, Images
 from tuneapp.errors import UsageError
 
-Progress = Callable[[int, int], None]  # images done, images in all
+ShowProgress = Callable[[int, int], None]  # images done, images in all
 
 # Not all that Pillow knows: its EPS reader, for one, runs Ghostscript on the file.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -73,7 +73,7 @@ class Decoded:
     notes: list[str]
 
 
-def decode_files(paths: list[Path], size: int | None, progress: Progress | None = None) -> Decoded:
+def decode_files(paths: list[Path], size: int | None, progress: ShowProgress | None = None) -> Decoded:
     """Read all files, at `size` pixels per side (Lanczos); None: they must be of one size already.
 
     The images are grey where all files are. Raises UsageError where a size is needed.
@@ -112,9 +112,8 @@ def decode_files(paths: list[Path], size: int | None, progress: Progress | None 
         for path, header in zip(paths, headers, strict=True)
         if isinstance(header, Header) and path not in reasons
     ]
-    reasons = {
-        path: reasons[path] for path in paths if path in reasons
-    }  # as the files lie, not as threads end
+    # In the order of the files, not of the threads' ends.
+    reasons = {path: reasons[path] for path in paths if path in reasons}
     decoding = Decoding(ground, *(decoded_range or (None, None)))
     return Decoded(images, reasons, decoding, _notes(readable, len(opacities), decoding, size))
 
@@ -226,10 +225,11 @@ def _decode(
                 upright = ImageOps.exif_transpose(image)
             if upright.mode in TRANSPARENT or "transparency" in upright.info:
                 # Premultiplied: what a transparent pixel hides must not bleed into its neighbours.
-                alpha = upright.convert("RGBA").convert("RGBa")
+                straight, premultiplied = ("LA", "La") if out.shape[2] == 1 else ("RGBA", "RGBa")
+                alpha = upright.convert("RGBA").convert(straight).convert(premultiplied)
                 pixels = np.asarray(_fitted(alpha, size) if size else alpha)
-                out[:] = pixels[..., : out.shape[2]]  # of a grey image all three channels are equal
-                return None if pixels[..., 3].min() == 255 else pixels[..., 3].copy()
+                out[:] = pixels[..., :-1]
+                return None if pixels[..., -1].min() == 255 else pixels[..., -1].copy()
             plain = upright.convert("L" if out.shape[2] == 1 else "RGB")
             pixels = np.asarray(_fitted(plain, size) if size else plain)
             out[:] = pixels.reshape(*pixels.shape[:2], -1)  # another height or width raises
@@ -296,10 +296,10 @@ def _one_size(headers: list[Header]) -> tuple[int, int]:
         if height in SIZES and width in SIZES:
             return height, width
     small, large = (f"{width}x{height}" for height, width in (min(sizes), max(sizes)))
-    found = small if small == large else f"of {len(sizes)} sizes, from {small} to {large}"
+    extent = small if small == large else f"of {len(sizes)} sizes, from {small} to {large}"
     raise UsageError(
-        f"Images must be of one size, {SIZES[0]} to {SIZES[-1]} pixels per side, but these are {found}; pass "
-        "--size 64, say, to have all resized to 64x64."
+        f"Images must be of one size, {SIZES[0]} to {SIZES[-1]} pixels per side, but these are {extent}; "
+        "pass --size 64, say, to have all resized to 64x64."
     )
 
 

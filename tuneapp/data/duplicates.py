@@ -17,7 +17,7 @@ Namer = Callable[[int], str]  # row -> what the user calls that image
 
 
 def equal_groups(images: Iterable[Images]) -> NDArray[np.int64]:
-    """[N]: for each image the row of the first one that equals it. 0.4 s for CIFAR-10's 60,000."""
+    """[N]: for each image the row of the first one that equals it. Below 1 s for CIFAR-10's 60,000."""
     first: dict[bytes, int] = {}
     return np.array(
         [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuneapp.data.decode import Progress, decode_files
+from tuneapp.data.decode import ShowProgress, decode_files
 from tuneapp.data.duplicates import equal_groups, refuse_alike, rows_to_train_on
 from tuneapp.data.folder_walk import Passed, folders, image_files, is_hidden, listed, pass_over_hidden
 from tuneapp.data.image_sets import ARRAYS, META, ImageSet, Labels
@@ -19,7 +19,7 @@ FEW = 5  # training images of a class: fewer are told
 
 
 def read_folder(
-    folder: Path, size: int | None, progress: Progress | None = None
+    folder: Path, size: int | None, progress: ShowProgress | None = None
 ) -> tuple[ImageSet, list[str]]:
     """train/<class>/* and test/<class>/*, or <class>/*, of which a fifth becomes the test set.
 
@@ -104,7 +104,8 @@ def _split(train: Indices, labels: Labels, classes: list[str]) -> tuple[Indices,
     if single:
         raise UsageError(
             f"A test set can only be split off where every class has two different images or more, but "
-            f"{listed(single)} has only 1; add images, give a test/ folder, or take that class away."
+            f"there is only 1 of class {listed(single)}; add images, give a test/ folder, or take that class "
+            "away."
         )
     rest, aside = stratified_split(labels[train], 0.2, seed=0)
     note = (
@@ -117,12 +118,12 @@ def _parts(folder: Path, passed: Passed) -> tuple[dict[str, Path], list[str]]:
     """Where train and, if there is one, test lie; what was taken for it, and what left out."""
     pass_over_hidden(folder, passed)
     inside = folders(folder)
-    found: dict[str, Path] = {}
+    part_folders: dict[str, Path] = {}
     for name in PARTS:
         for path in sorted(inside, key=lambda path: path.name != name):  # train before Train
             if path.name.lower() == name:
-                found.setdefault(PARTS[name], path)
-    if "train" not in found:
+                part_folders.setdefault(PARTS[name], path)
+    if "train" not in part_folders:
         notes = [
             f"{path.name}/ was taken for a class: there is no train/."
             for path in inside
@@ -131,19 +132,19 @@ def _parts(folder: Path, passed: Passed) -> tuple[dict[str, Path], list[str]]:
         return {"train": folder}, notes + _loose(folder, folder)
     notes = []
     validation = next((path for path in inside if path.name.lower() in VALIDATION), None)
-    if validation is not None and "test" not in found:
-        found["test"] = validation
+    if validation is not None and "test" not in part_folders:
+        part_folders["test"] = validation
         notes.append(f"{validation.name}/ became the test set: there is no test/.")
     elif validation is not None:
         notes.append(f"{validation.name}/ was left out: tuneapp splits its own off the training set.")
-    others = [path.name for path in inside if path not in (*found.values(), validation)]
+    others = [path.name for path in inside if path not in (*part_folders.values(), validation)]
     if others:
-        notes.append(f"Left out beside {found['train'].name}/: {listed(others)}.")
-    for part in found.values():
+        notes.append(f"Left out beside {part_folders['train'].name}/: {listed(others)}.")
+    for part in part_folders.values():
         if part != folder:
             pass_over_hidden(part, passed)
         notes += _loose(part, folder)
-    return {part: found[part] for part in ("train", "test") if part in found}, notes
+    return {part: part_folders[part] for part in ("train", "test") if part in part_folders}, notes
 
 
 def _loose(root: Path, folder: Path) -> list[str]:

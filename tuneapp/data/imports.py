@@ -11,7 +11,7 @@ import numpy as np
 
 from tuneapp.data import formats
 from tuneapp.data.datasets import DATASETS, is_name
-from tuneapp.data.decode import Progress, resized
+from tuneapp.data.decode import ShowProgress, resized
 from tuneapp.data.duplicates import equal_groups, note_on_published, refuse_alike, rows_to_train_on
 from tuneapp.data.folder_walk import Passed, folders, is_hidden, listed, pass_over_hidden
 from tuneapp.data.image_folders import class_notes, read_folder
@@ -42,7 +42,7 @@ def import_images(
     *,
     flip: bool | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> Imported:
     """Bring a folder or archive of images, idx files, CIFAR files or arrays into the data dir as `name`.
 
@@ -85,7 +85,13 @@ def import_images(
 
 
 def _read_path(
-    path: Path, folder: Path, scratch: Path, size: int | None, progress: Progress | None, *, published: bool
+    path: Path,
+    folder: Path,
+    scratch: Path,
+    size: int | None,
+    progress: ShowProgress | None,
+    *,
+    published: bool,
 ) -> tuple[ImageSet, list[str]]:
     """The set that lies at a path, and what the user should know of it."""
     try:
@@ -103,7 +109,7 @@ def _read_path(
 
 
 def _read(
-    folder: Path, size: int | None, progress: Progress | None, published: bool
+    folder: Path, size: int | None, progress: ShowProgress | None, published: bool
 ) -> tuple[ImageSet, list[str]]:
     """What lies in a folder, or in its only subfolder."""
     for reader in READERS.values():

@@ -23,7 +23,7 @@ from tuneapp.federated.evaluation import evaluate_clients, evaluate_rows
 from tuneapp.federated.fed_config import FedConfig, split_config
 from tuneapp.federated.partitions import Indices, check_sizes, partition
 from tuneapp.federated.pools import ClientPool, LocalPool
-from tuneapp.federated.server_checkpoint import Checkpoint
+from tuneapp.federated.server_checkpoint import ServerCheckpoint
 from tuneapp.federated.strategies import STRATEGIES, Weights
 from tuneapp.objective import Context, Diverged
 from tuneapp.settings import Config, Metrics
@@ -111,7 +111,8 @@ def rounds(
 ) -> Iterator[Metrics]:
     """Yields after each round train_loss (summed over a client's local steps, averaged over clients),
     val_loss, val_accuracy (a share of 1), client_updates_per_second (of training), clients_answered,
-    actor_restarts and seconds; with `per_client` also client_accuracy_mean and client_accuracy_worst_tenth.
+    actor_restarts and iteration_seconds; with `per_client` also client_accuracy_mean and
+    client_accuracy_worst_tenth.
 
     Evaluation runs every `eval_every` rounds and after the last one. Rounds in between repeat the most recent
     evaluation. There are config["rounds"] rounds, and at most `context.max_iterations`. The numbers are the
@@ -131,7 +132,7 @@ def rounds(
     settings, federation = setup.settings, setup.federation
     last = context.iterations(settings.rounds, ROUNDS)
     fingerprint = _fingerprint(settings, federation, images, val_examples, eval_every, per_client, split_seed)
-    now = Checkpoint(0, setup.state, {}, {}, fingerprint)
+    now = ServerCheckpoint(0, setup.state, {}, {}, fingerprint)
     if context.checkpoint is not None:
         now = server_checkpoint.read(context.checkpoint)
         if now.fingerprint != fingerprint:
@@ -168,7 +169,7 @@ def rounds(
                 evaluated |= evaluate_clients(
                     evaluator, federation, state, images.train_images, images.train_labels
                 )
-        now = Checkpoint(number + 1, state, memory, evaluated, fingerprint)
+        now = ServerCheckpoint(number + 1, state, memory, evaluated, fingerprint)
         if context.folder is not None:
             server_checkpoint.write(context.folder, now)
         yield {
@@ -177,7 +178,7 @@ def rounds(
             "client_updates_per_second": len(orders.clients) / (trained - began),
             "clients_answered": float(len(orders.clients)),
             "actor_restarts": float(update.restarts),
-            "seconds": time.perf_counter() - began,
+            "iteration_seconds": time.perf_counter() - began,
         }
 
 

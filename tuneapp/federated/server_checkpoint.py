@@ -15,7 +15,7 @@ FILE = "federation.safetensors"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ServerCheckpoint:
     rounds: int  # completed
     state: Weights
     memory: Memory  # the strategy's
@@ -23,7 +23,7 @@ class Checkpoint:
     fingerprint: str  # of all that decides how the federation goes on
 
 
-def write(folder: Path, checkpoint: Checkpoint) -> None:
+def write(folder: Path, checkpoint: ServerCheckpoint) -> None:
     """Write the file as a whole or not at all: a process that dies here leaves the last round's file."""
     tensors = {
         "state": checkpoint.state,
@@ -39,13 +39,13 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     temporary.replace(folder / FILE)
 
 
-def read(folder: Path) -> Checkpoint:
+def read(folder: Path) -> ServerCheckpoint:
     """Raises TuneappError for a folder that holds none."""
     try:
         with safe_open(folder / FILE, framework="numpy") as file:
             about = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-        return Checkpoint(
+        return ServerCheckpoint(
             rounds=int(about["rounds"]),
             state=tensors.pop("state"),
             memory={key.removeprefix("memory."): value for key, value in tensors.items()},

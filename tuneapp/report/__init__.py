@@ -1,47 +1,101 @@
-"""Tables, pictures and one self-contained page, from a run directory alone."""
+"""Text, plots and one self-contained page, from a run directory alone.
 
-import os
+What is only for show never costs a result: a part that can't be made is left out, with one line that says
+which one and why.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tuneapp.report import effects
-from tuneapp.report.page import render
-from tuneapp.report.plots import PLOTS, draw_all
-from tuneapp.report.repeats import repeats_summary
+from tuneapp.analysis.analysis import Analysis
+from tuneapp.files import write_whole
+from tuneapp.report import tables
+from tuneapp.report.effects import effects_text, to_json
+from tuneapp.report.guard import LeftOut
 from tuneapp.report.story import progress_of
-from tuneapp.report.tables import study_summary, trials_frame
+from tuneapp.report.tables import trials_frame
 from tuneapp.studies import RunDirectory, Study
 
-__all__ = ["PLOTS", "summary", "trials_frame", "write"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot", "summary", "trials_frame", "write"]
+
+BLOCKS: dict[str, Callable[[Analysis], str]] = {
+    "the headline": tables.headline,
+    "the best config": tables.best_config,
+    "the table of the best": tables.top_table,
+    "the Pareto front": tables.front_table,
+    "the list of failures": tables.failures_list,
+    "the table of repeated configs": tables.repeats_table,
+    "the effects": lambda analysis: effects_text(analysis.effects) if analysis.effects else "",
+}
 
 
 def summary(study: Study) -> str:
     """What came out, for a terminal of 100 columns; of a study of effects what each of its tables says."""
-    blocks = [study_summary(study), repeats_summary(study)]
-    if effects.is_effects(study):
-        blocks.append(effects.words(study))
-    return "\n\n".join(block for block in blocks if block)
+    analysis, left_out = Analysis(study), LeftOut()
+    blocks = []
+    for name, block in BLOCKS.items():
+        with left_out.guard(name):
+            blocks.append(block(analysis))
+    return "\n\n".join(block for block in [*blocks, "\n".join(left_out.lines)] if block)
 
 
-def write(run: RunDirectory, pictures: bool = True) -> Path:
+def plot(study: Study, name: str, *arguments: Any, **options: Any) -> "Figure":
+    """One plot of the report: `plot(study, "results")`, `plot(study, "contour", "x", "y")`.
+
+    Raises UnknownName for a name that is none, or for an unknown hyperparameter.
+    """
+    from tuneapp.report import plots
+
+    return plots.plot(Analysis(study), name, *arguments, **options)
+
+
+def write(run: RunDirectory, plots: bool = True, tell: Callable[[str], None] | None = None) -> Path:
     """Write report.html, trials.csv and plots/*.png from whatever the run holds by now; returns the page.
 
-    Without pictures it is quick enough to be called again and again while the run goes on.
+    `tell` is given one line for each part that is left out. Without plots it is quick enough to be called
+    again and again while the run goes on. Raises TuneappError where the run's record can't be read.
     """
-    study = run.read()
-    table = run.path / "trials.csv"
-    if not (table.exists() and progress_of(study) == "running"):  # then the driver's LiveTable owns it
-        _replace(table, trials_frame(study).to_csv(index=False))
-    if pictures:
-        draw_all(study, run.path / "plots")
-        if effects.is_effects(study):
-            effects.draw(study, run.path / "plots")
-            effects.write_json(study, run.path / "effects.json")
-    return _replace(run.path / "report.html", render(study))
+    analysis, left_out = Analysis(run.read()), LeftOut()
+    csv = run.path / "trials.csv"
+    if not (csv.exists() and progress_of(analysis.study) == "running"):  # then the driver's LiveTable owns it
+        with left_out.guard("trials.csv"):
+            write_whole(csv, trials_frame(analysis.study).to_csv(index=False))
+    if plots:
+        with left_out.guard("plots"):
+            _write_plots(analysis, run.path / "plots", left_out)
+    if plots and analysis.effects is not None:
+        with left_out.guard("effects.json"):
+            write_whole(run.path / "effects.json", json.dumps(to_json(analysis.effects), indent=2))
+    page = run.path / "report.html"
+    with left_out.guard("report.html"):
+        write_whole(page, _render(analysis, left_out))
+    if "report.html" in left_out.by_part:
+        with left_out.guard("report.html in plain text"):
+            write_whole(page, _plain_page(analysis, left_out))
+    if tell is not None:
+        for line in left_out.lines:
+            tell(line)
+    return page
 
 
-def _replace(path: Path, text: str) -> Path:
-    """Whole or not at all: somebody may be reading it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-    return path
+def _plain_page(analysis: Analysis, left_out: LeftOut) -> str:
+    text = "\n\n".join([summary(analysis.study), *left_out.lines])
+    return f"<!doctype html><title>{escape(analysis.study.name)}</title><pre>{escape(text)}</pre>\n"
+
+
+def _write_plots(analysis: Analysis, folder: Path, left_out: LeftOut) -> Sequence[Path]:
+    from tuneapp.report import plots
+
+    return plots.plot_all(analysis, folder, left_out)
+
+
+def _render(analysis: Analysis, left_out: LeftOut) -> str:
+    from tuneapp.report import page
+
+    return page.render(analysis, left_out)

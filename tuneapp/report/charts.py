@@ -1,228 +1,275 @@
 """The numbers behind the page's charts, as plain JSON: bounded in size, whatever the study's."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from tuneapp.analysis.axes import MISSING, Axis, text, units
-from tuneapp.analysis.axes import axes as axes_of
-from tuneapp.report import surrogate, views
-from tuneapp.report.effects import ASIDE, Effects, Section, mean_curve
-from tuneapp.report.style import origin_group, value_limits, wants_log
-from tuneapp.report.tables import last_moment, leaders
-from tuneapp.settings import Metric
-from tuneapp.studies import Study, Trial
+from tuneapp.analysis.analysis import Analysis
+from tuneapp.analysis.axes import MISSING, Axis, units
+from tuneapp.analysis.effects.judge import EffectTable, mean_curve
+from tuneapp.analysis.numbers import number, text
+from tuneapp.analysis.pareto import Front
+from tuneapp.analysis.progress import origin_group
+from tuneapp.analysis.scale import PLAIN, Scale
+from tuneapp.report.effects import curve_panels
+from tuneapp.report.guard import LeftOut
+from tuneapp.report.tables import one_line
+from tuneapp.report.views import MAX_CURVES, thinned
+from tuneapp.studies import Trial
 
 MAX_TRIALS = 2000  # in the charts; the table of the page has its own limit, trials.csv none
 MAX_AXES = 40
 MAX_POINTS = 100  # of one curve
-PANELS = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")  # of effects, as the studies draw them
-MAPPED_AXES = 5  # ten pairs; each costs 576 numbers
-CELLS = 24
+TOP = 5  # trials that are drawn wherever not all can be
+
+# The parts of the page that can be left out, as their lines call them.
+RESULTS = "the charts of results"
+PROGRESS = "the chart of the best so far"
+CURVES = "the chart of learning curves"
+TIMELINE = "the chart of workers"
+EFFECTS = "the charts of effects"
+FRONTS = "the charts of trade-offs"
+MODEL = "the model of the hyperparameters"
 
 
-def chart_data(study: Study, found: Effects | None = None) -> dict[str, Any]:
-    """What page.js draws. Hyperparameters stand as units between 0 and 1, with the ticks that name them."""
-    known = axes_of(study)[:MAX_AXES]
-    shown = views.thinned(study.trials, leaders(study), MAX_TRIALS)
-    values = [value for trial in views.scored_trials(study) if (value := study.value(trial)) is not None]
-    low, high = value_limits(values)
+def chart_data(analysis: Analysis, left_out: LeftOut) -> dict[str, Any]:
+    """What page.js draws; a part that can't be made is empty, and `left_out` says why.
+
+    Hyperparameters stand as positions between 0 and 1, with the ticks that name them; results in units of
+    their scale.
+    """
+    data: dict[str, Any] = {
+        "metric": analysis.study.metric.name,
+        "mode": analysis.study.metric.mode,
+        "limits": [0.0, 1.0],
+        "log": False,
+        "axes": [],
+        "trials": [],
+        "best": None,
+        "progress": {"steps": [], "band": None, "name": "", "limits": [0.0, 1.0]},
+        "curves": {"lines": [], "top": [], "of": 0, "name": ""},
+        "rungs": [],
+        "timeline": {"lanes": [], "bars": [], "unit": "s"},
+        "effects": [],
+        "fronts": [],
+        "importances": None,
+        "model": "No hyperparameter is searched.",
+        "dependence": [],
+        "order": [],
+        "maps": {},
+    }
+    with left_out.guard(RESULTS):
+        data |= _results(analysis)
+    with left_out.guard(PROGRESS):
+        data["progress"] = _progress(analysis)
+    with left_out.guard(CURVES):
+        data |= _curves(analysis)
+    with left_out.guard(TIMELINE):
+        data["timeline"] = _timeline(analysis)
+    with left_out.guard(EFFECTS):
+        data["effects"] = list(map(_effects, analysis.effects.tables if analysis.effects else []))
+    with left_out.guard(FRONTS):
+        data["fronts"] = [_front(analysis, front) for front in analysis.fronts]
+    if data["axes"]:  # what a model says is drawn on them
+        with left_out.guard(MODEL):
+            data |= _model(analysis)
+    return data
+
+
+def _shown(analysis: Analysis) -> list[Trial]:
+    return thinned(analysis.study.trials, analysis.ranked[:TOP], MAX_TRIALS)
+
+
+def _results(analysis: Analysis) -> dict[str, Any]:
+    study, scale = analysis.study, analysis.scale
+    searched, shown = analysis.axes[:MAX_AXES], _shown(analysis)
+    columns = [units(axis, [trial.config for trial in shown]) for axis in searched]
+    trials = []
+    for i, trial in enumerate(shown):
+        value = study.value(trial)
+        config = [
+            one_line(text(trial.config.get(axis.name, MISSING)), 40) if axis.name in trial.config else ""
+            for axis in searched
+        ]
+        trials.append(
+            {
+                "n": trial.number,
+                "s": trial.state.value,
+                "o": origin_group(trial.origin),
+                "v": None if value is None else _short(float(scale.units(value).clip(-PLAIN, PLAIN))),
+                "t": "" if value is None else number(value),
+                "i": trial.iterations,
+                "k": study.score(trial) is not None,
+                "u": [_short(column[i]) for column in columns],
+                "c": config,
+            }
+        )
     return {
-        "metric": study.metric.name,
-        "mode": study.metric.mode,
-        "limits": [_short(low), _short(high)],
-        "log": wants_log(values),
-        "axes": [_axis(one) for one in known],
-        "trials": _trials(study, shown, known),
-        "best": study.best.number if study.best else None,
-        "progress": _progress(study),
-        "curves": _curves(study),
-        "rungs": [rung for rung in views.rungs(study) if any(rung <= t.iterations for t in study.trials)],
-        "timeline": _timeline(shown),
-        "effects": _effects(found),
-        "fronts": [_front(study, second, shown) for second in study.request.also],
-        **_model(study, known),
+        "metric": scale.named(study.metric.name),
+        "limits": [_short(scale.low), _short(scale.high)],
+        "log": scale.log,
+        "axes": [_axis(axis) for axis in searched],
+        "trials": trials,
+        "best": analysis.best.number if analysis.best else None,
     }
 
 
-def _front(study: Study, second: Metric, shown: Sequence[Trial]) -> dict[str, Any]:
+def _front(analysis: Analysis, front: Front) -> dict[str, Any]:
     """[second metric, result, trial] of the trials shown, and of those that no other beats in both."""
-
-    def other(trial: Trial) -> float | None:
-        return views.second_value(trial, second)
+    across, up = front.scale, analysis.scale
+    drawn = {trial.number for trial in _shown(analysis)}
 
     def points(trials: Sequence[Trial]) -> list[list[Any]]:
-        return [[_short(other(trial)), _short(study.value(trial)), trial.number] for trial in trials]
+        x = across.place([front.value(trial) for trial in trials])
+        y = up.place([analysis.study.value(trial) for trial in trials])
+        return [[_short(x[i]), _short(y[i]), trial.number] for i, trial in enumerate(trials)]
 
     return {
-        "name": second.name,
-        "mode": second.mode,
-        "points": points([t for t in shown if study.score(t) is not None and other(t) is not None]),
-        "front": points(sorted(views.front(study, second), key=lambda trial: other(trial) or 0.0)),
+        "name": across.named(front.second.name),
+        "mode": front.second.mode,
+        "points": points([trial for trial in front.trials if trial.number in drawn]),
+        "front": points(sorted(front.best, key=front.value)),
     }
 
 
-def _effects(found: Effects | None) -> list[list[dict[str, Any]]]:
-    """For each table its panels, one a metric: for each value its mean curve with a band."""
-    return [
-        [
+def _effects(outcome: EffectTable) -> list[dict[str, Any]]:
+    """The panels of a table, one per metric: for each value its mean curve with a band."""
+    panels = []
+    for metric in curve_panels(outcome):
+        means = [mean_curve([run.curves.get(metric, ()) for run in row.runs]) for row in outcome.rows]
+        scale = Scale.of(value for _, mean, _ in means for value in mean.tolist())
+        panels.append(
             {
-                "metric": metric,
+                "metric": scale.named(metric),
                 "values": [
-                    {"name": f"{section.table.title} {row.label}"[:60], "points": points}
-                    for row in section.rows
-                    if (points := _mean_points([run.curves.get(metric, ()) for run in row.runs]))
+                    {"name": one_line(f"{outcome.table.title} {row.label}", 60), "points": points}
+                    for row, mean in zip(outcome.rows, means, strict=True)
+                    if (points := _mean_points(scale, *mean))
                 ],
             }
-            for metric in panels_of(section)
-        ]
-        for section in (found.sections if found else [])
-    ]
+        )
+    return panels
 
 
-def panels_of(section: Section) -> list[str]:
-    """Metrics that are drawn for a table: none for a grid of two hyperparameters, none without curves."""
-    if len(section.table.vary) > 1:
-        return []
-    long = {
-        name
-        for row in section.rows
-        for run in row.runs
-        for name, curve in run.curves.items()
-        if len(curve) > 1
-    }
-    known = [name for name in PANELS if name in long]
-    return known or sorted(long - set(ASIDE))[:4]
-
-
-def _mean_points(curves: Sequence[Sequence[tuple[int, float]]]) -> list[list[float | None]]:
+def _mean_points(scale: Scale, at: Any, mean: Any, sd: Any) -> list[list[float | None]]:
     """[iteration, mean, mean - sd, mean + sd], thinned."""
-    at, mean, sd = mean_curve(curves)
-    kept = sorted({int(i) for i in np.linspace(0, len(at) - 1, min(MAX_POINTS, len(at)))})
-    return [[_short(v) for v in (at[i], mean[i], mean[i] - sd[i], mean[i] + sd[i])] for i in kept]
-
-
-def _axis(one: Axis) -> dict[str, Any]:
-    return {
-        "name": one.name[:200],
-        "log": one.log,
-        "choices": len(one.choices),
-        "ticks": [[_short(unit), label[:18]] for unit, label in one.ticks()],
-    }
-
-
-def _trials(study: Study, shown: Sequence[Trial], known: Sequence[Axis]) -> list[dict[str, Any]]:
-    columns = [units(one, [trial.config for trial in shown]) for one in known]
+    middle, reach = scale.units(mean).clip(-PLAIN, PLAIN), scale.units(sd).clip(0, PLAIN)
     return [
-        {
-            "n": trial.number,
-            "s": trial.state.value,
-            "o": origin_group(trial.origin),
-            "v": _short(study.value(trial)),
-            "k": study.score(trial) is not None,
-            "u": [_short(column[i]) for column in columns],
-            "c": [
-                text(trial.config.get(one.name, MISSING))[:40] if one.name in trial.config else ""
-                for one in known
-            ],
-        }
-        for i, trial in enumerate(shown)
+        [_short(value) for value in (at[i], middle[i], middle[i] - reach[i], middle[i] + reach[i])]
+        for i in _thin(len(at))
     ]
 
 
-def _progress(study: Study) -> dict[str, Any]:
+def _thin(count: int) -> list[int]:
+    return sorted({int(i) for i in np.linspace(0, count - 1, min(MAX_POINTS, count))})
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    return {
+        "name": one_line(axis.name, 200),
+        "log": axis.log,
+        "choices": len(axis.choices),
+        "ticks": [[_short(unit), one_line(label, 18)] for unit, label in axis.ticks()],
+    }
+
+
+def _progress(analysis: Analysis) -> dict[str, Any]:
     """The incumbent's steps, and the random baseline at a hundred points at most."""
-    ended = views.in_order_of_end(study)
-    line = views.incumbent_line(study, ended)
-    steps = [[i + 1, _short(v)] for i, v in enumerate(line) if v is not None and (i == 0 or v != line[i - 1])]
+    progress, metric = analysis.progress, analysis.study.metric
+    scale = progress.scale(metric)
+    line = [_short(value) for value in scale.place(list(progress.values))]
+    steps = [[i + 1, v] for i, v in enumerate(line) if v is not None and (i == 0 or v != line[i - 1])]
     if steps and steps[-1][0] != len(line):
         steps.append([len(line), steps[-1][1]])
-    band = views.random_baseline(study, len(ended)) if ended else None
-    at = sorted({int(i) for i in np.geomspace(1, len(ended), 100)}) if ended else []
+    band = None
+    if progress.baseline is not None:
+        baseline = progress.baseline
+        lines = [scale.place(each) for each in (baseline.low, baseline.middle, baseline.high)]
+        at = sorted({int(i) for i in np.geomspace(1, len(progress.ended), 100)})
+        band = [[i, *(_short(each[i - 1]) for each in lines)] for i in at]
     return {
         "steps": steps,
-        "band": None if band is None else [[i, *(_short(line[i - 1]) for line in band)] for i in at],
+        "band": band,
+        "name": scale.named(metric.name),
+        "limits": [_short(scale.low), _short(scale.high)],
     }
 
 
-def _curves(study: Study) -> dict[str, Any]:
-    name = study.metric.name
-    drawn = [trial for trial in study.trials if trial.curve(name)]
-    top = leaders(study)
-    shown = views.thinned(drawn, top, views.MAX_CURVES)
-    longest = max((len(trial.curve(name)) for trial in drawn), default=0)
+def _curves(analysis: Analysis) -> dict[str, Any]:
+    curves, scale, name = analysis.curves, analysis.curve_scale, analysis.study.metric.name
+    shown = thinned(curves.trials, curves.top, MAX_CURVES) if curves.points > 1 else []
     lines = []
-    for trial in shown if longest > 1 else []:
+    for trial in shown:
         curve = trial.curve(name)
-        kept = sorted({int(i) for i in np.linspace(0, len(curve) - 1, min(MAX_POINTS, len(curve)))})
-        points = [[curve[i][0], _short(curve[i][1])] for i in kept]
-        lines.append({"n": trial.number, "s": trial.state.value, "p": points})
-    return {"lines": lines, "top": [trial.number for trial in top], "of": len(drawn)}
+        places = scale.place([value for _, value in curve])
+        finite = [value if math.isfinite(value) else math.nan for _, value in curve]
+        points = [[curve[i][0], _short(places[i] + 0 * finite[i])] for i in _thin(len(curve))]
+        label = f"{number(curve[-1][1])} at iteration {curve[-1][0]}"
+        lines.append({"n": trial.number, "s": trial.state.value, "p": points, "t": label})
+    return {
+        "curves": {
+            "lines": lines,
+            "top": [trial.number for trial in curves.top],
+            "of": len(curves.trials),
+            "name": scale.named(name),
+        },
+        "rungs": list(curves.rungs),
+    }
 
 
-def _timeline(shown: Sequence[Trial]) -> dict[str, Any]:
-    begun = [trial for trial in shown if trial.started is not None]
-    if not begun:
-        return {"lanes": [], "bars": [], "unit": "s"}
-    zero = min(trial.started or 0.0 for trial in begun)
-    unit, words = views.time_unit(max((last_moment(trial) or zero) - zero for trial in begun))
-    lanes = views.worker_lanes(begun)
-    names = list(dict.fromkeys(lanes.values()))
-    position = {name: i for i, name in enumerate(names)}
-    bars = [
-        [
-            position[lanes[trial.number]],
-            _short(((trial.started or zero) - zero) / unit),
-            _short(((last_moment(trial) or zero) - zero) / unit),
-            trial.number,
-            trial.state.value,
-        ]
-        for trial in begun
-    ]
-    return {"lanes": [name[:40] for name in names], "bars": bars, "unit": words}
+def _timeline(analysis: Analysis) -> dict[str, Any]:
+    line, drawn = analysis.timeline, {trial.number for trial in _shown(analysis)}
+    return {
+        "lanes": [one_line(name, 40) for name in line.lanes],
+        "bars": [
+            [bar.lane, _short(bar.start), _short(bar.end), bar.trial.number, bar.trial.state.value]
+            for bar in line.bars
+            if bar.trial.number in drawn
+        ],
+        "unit": line.unit,
+    }
 
 
-def _model(study: Study, known: Sequence[Axis]) -> dict[str, Any]:
-    """Importances, dependence and maps of what matters most; or the words that say why there are none."""
-    sample = surrogate.sample_of(study)
-    if not sample.enough:
-        return {"importances": None, "why_not": sample.why_not, "dependence": [], "maps": {}}
-    found, explained = surrogate.importances(sample)
-    column = {one.name: i for i, one in enumerate(sample.axes)}
-    chosen = [
-        column[item.name] for item in found if item.name != surrogate.NOISE and column[item.name] < len(known)
-    ]
-    landscape = surrogate.Landscape(sample)
-    sign = 1 if study.metric.mode == "max" else -1
-    dependence = []
-    for i in chosen[:4]:
-        grid = surrogate.choices_grid(sample.axes[i], 40)
-        mean, deviation = landscape.along(i, grid)
-        rows = zip(grid, sign * mean, deviation, strict=True)
-        dependence.append({"axis": i, "points": [[_short(u), _short(m), _short(d)] for u, m, d in rows]})
-    maps = {}
-    mapped = chosen[:MAPPED_AXES]
-    for a in mapped:
-        for b in mapped:
-            if a < b:
-                grids = [surrogate.choices_grid(sample.axes[i], CELLS) for i in (a, b)]
-                table = sign * landscape.over(a, b, *grids)
-                maps[f"{a},{b}"] = {
-                    "x": [_short(u) for u in grids[0]],
-                    "y": [_short(u) for u in grids[1]],
-                    "z": [[_short(v) for v in row] for row in table],
-                }
+def _model(analysis: Analysis) -> dict[str, Any]:
+    """Importances, dependence and maps of what matters most; or the sentence why there are none."""
+    importances, sample = analysis.importances, analysis.sample
+    if importances is None:
+        return {"model": sample.why_not}
+    chosen = [column for column in analysis.most_important if column < MAX_AXES]
+    drawn = list(zip(analysis.most_important, analysis.dependences, strict=False))
     return {
         "importances": [
-            {"name": item.name, "share": item.share, "low": item.low, "high": item.high} for item in found
+            {"name": one_line(item.name, 200), "share": item.share, "low": item.low, "high": item.high}
+            for item in importances.items
         ],
-        "trust": surrogate.describe(found, explained),
+        "noise": importances.noise.high,
+        "model": importances.summary,
         "order": chosen,
-        "dependence": dependence,
-        "maps": maps,
+        "dependence": [
+            {
+                "axis": column,
+                "points": list(map(list, _rows(each.grid, each.mean, each.deviation))),
+            }
+            for column, each in drawn
+            if column < MAX_AXES
+        ],
+        "maps": {
+            f"{a},{b}": {
+                "x": [_short(unit) for unit in each.x],
+                "y": [_short(unit) for unit in each.y],
+                "z": [[_short(value) for value in row] for row in each.mean],
+            }
+            for (a, b), each in analysis.maps.items()
+            if b < MAX_AXES
+        },
     }
+
+
+def _rows(*columns: Any) -> Iterator[tuple[float | None, ...]]:
+    for row in zip(*columns, strict=True):
+        yield tuple(_short(value) for value in row)
 
 
 def _short(value: float | None) -> float | None:

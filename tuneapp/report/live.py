@@ -52,20 +52,20 @@ class _Terminal(_Lines):
         super().__init__(live.console)
         self.live = live
         self.drawn = 0.0
-        self.progress: Progress | None = None
+        self.progress: LiveProgress | None = None
 
     def on_event(self, study: Study, event: Event) -> None:
-        self.progress = self.progress or Progress(study)
+        self.progress = self.progress or LiveProgress(study)
         self.progress.note(study, event)
 
     def on_tick(self, study: Study) -> None:
         if time.monotonic() - self.drawn >= REFRESH:
             self.drawn = time.monotonic()
-            self.progress = self.progress or Progress(study)
+            self.progress = self.progress or LiveProgress(study)
             self.live.update(live_table(study, self.progress), refresh=True)
 
 
-class Progress:
+class LiveProgress:
     """What the table shows, kept up to date event by event: reading all trials would take longer the more
     there are."""
 
@@ -109,7 +109,7 @@ def plain_line(study: Study, trial: Trial) -> str:
     return " ".join(parts)
 
 
-def live_table(study: Study, progress: Progress) -> Group:
+def live_table(study: Study, progress: LiveProgress) -> Group:
     samples = max(study.request.search.samples, len(study.trials))
     counts = progress.counts
     states = " · ".join(f"{counts[state]} {state}" for state in TrialState if counts.get(state))

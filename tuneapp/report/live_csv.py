@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from tuneapp.files import write_whole
 from tuneapp.report.tables import trials_frame
 from tuneapp.studies import Ended, Event, Observer, Study, Trial
 
@@ -26,15 +27,12 @@ class LiveTable(Observer):
         self.waiting.append(study.trials[event.trial])
         if time.monotonic() - self.written < PAUSE:
             return
-        if not self.columns:  # a resumed study brings trials along
-            self.waiting = [one for one in study.trials if one.over]
         frame = trials_frame(replace(study, trials=self.waiting))
-        if not self.columns or set(frame.columns) - set(
-            self.columns
-        ):  # a hyperparameter seen for the first time
-            frame = trials_frame(replace(study, trials=[one for one in study.trials if one.over]))
+        # At first a resumed study brings trials along; later a column may be new, as of another metric.
+        if not self.columns or set(frame.columns) - set(self.columns):
+            frame = trials_frame(replace(study, trials=[each for each in study.trials if each.over]))
             self.columns = list(frame.columns)
-            frame.to_csv(self.path, index=False)
+            write_whole(self.path, frame.to_csv(index=False))
         else:
             frame.reindex(columns=self.columns).to_csv(self.path, mode="a", header=False, index=False)
         self.waiting, self.written = [], time.monotonic()

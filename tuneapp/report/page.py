@@ -14,73 +14,124 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from tuneapp.analysis import diagnosis
-from tuneapp.analysis.axes import number, text
-from tuneapp.report import story
-from tuneapp.report.charts import chart_data, panels_of
-from tuneapp.report.effects import Effects, findings_of, is_effects, table_of
-from tuneapp.report.repeats import repeated
-from tuneapp.report.surrogate import NOISE
-from tuneapp.report.tables import config_in_words, leaders, trials_frame, varied_names
-from tuneapp.report.views import better, front, second_value
+from tuneapp.analysis.analysis import Analysis
+from tuneapp.analysis.effects.judge import Effects
+from tuneapp.analysis.numbers import number, text
+from tuneapp.analysis.repeats import RepeatedConfig
+from tuneapp.report import charts, story
+from tuneapp.report.effects import curve_panels, findings_of, table_of
+from tuneapp.report.guard import LeftOut
+from tuneapp.report.tables import config_text, one_line, trials_frame, varied_names
+from tuneapp.report.views import better
 from tuneapp.studies import Study
 
 MAX_CELLS = 16_000  # of the table: some 1,000 rows; trials.csv has them all
 MAX_GROUPS = 50  # of equal failures
+MAX_REPEATED = 20  # configs on several seeds
 REFRESH_SECONDS = 15
 
+# Further parts that can be left out, beside those of charts.py.
+TABLE = "the table of trials"
+OUTCOMES = "the tables of effects"
+REPEATS = "the table of configs on several seeds"
+PROVENANCE = "the provenance"
 
-def render(study: Study) -> str:
+
+def render(analysis: Analysis, left_out: LeftOut) -> str:
+    """The page as HTML. What can't be made is left out, with a sentence in its place and in `left_out`."""
+    study = analysis.study
     progress = story.progress_of(study)
-    found = Effects(study) if is_effects(study) else None
-    data = chart_data(study, found)
+    data = charts.chart_data(analysis, left_out)
     libraries = [_asset("echarts.js"), _asset("page.js")]
-    columns, rows = _table(study)
+    columns: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    outcomes: list[dict[str, Any]] = []
+    repeats: list[RepeatedConfig] = []
+    facts: dict[str, Any] = {"facts": [], "settings": [], "space": "", "command": ""}
+    with left_out.guard(TABLE):
+        columns, rows = _table(analysis)
+    with left_out.guard(OUTCOMES):
+        outcomes = _outcomes(analysis.effects) if analysis.effects else []
+    with left_out.guard(REPEATS):
+        repeats = analysis.repeats[:MAX_REPEATED]
+    with left_out.guard(PROVENANCE):
+        facts = _provenance(study)
     groups = story.failure_groups(study)
-    best = study.best
+    best = analysis.best
     return _template().render(
         study=study,
+        parts=charts,
+        left_out=left_out.by_part,
+        table_part=TABLE,
+        outcomes_part=OUTCOMES,
+        repeats_part=REPEATS,
+        provenance_part=PROVENANCE,
         refresh=REFRESH_SECONDS if progress == "running" else 0,
         written=time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {' '.join(map(_hash, libraries))}",
         style=Markup(_asset("page.css")),
         scripts=[Markup(library) for library in libraries],
         data=Markup(_json(data)),
-        sentences=story.sentences(study, progress),
+        sentences=story.sentences(analysis, progress),
+        best=best,
+        best_value="" if best is None else number(study.value(best) or 0.0),
         best_config=yaml.safe_dump(_plain(best.config), sort_keys=False) if best else "",
-        command=_command(study),
-        better=better(study),
-        importances=[item for item in data["importances"] or [] if item["name"] != NOISE],
-        noise=next((item["high"] for item in data["importances"] or [] if item["name"] == NOISE), 0.0),
-        model_words=data.get("trust") or data.get("why_not"),
+        better=better,
+        number=number,
+        importances=data["importances"] or [],
         data_of=data,
-        alt=_alternatives(study, data),
+        alt=_alternatives(analysis, data),
         columns=columns,
         rows=rows,
         groups=groups[:MAX_GROUPS],
         more_groups=max(0, len(groups) - MAX_GROUPS),
-        effects=found,
-        fronts=[(second, front(study, second)) for second in study.request.also],
-        second_value=second_value,
-        in_words=partial(config_in_words, names=varied_names(study)),
-        repeats=repeated(study)[:20],
+        effects=analysis.effects,
+        outcomes=outcomes,
+        fronts=analysis.fronts,
+        config_text=partial(config_text, names=varied_names(study)),
+        repeats=repeats,
         written_at=round(time.time()),
-        table_of=table_of,
-        findings_of=findings_of,
-        panels_of=panels_of,
         rules=[
             *((kind, rule[2]) for kind, rule in diagnosis.RULES.items()),
             ("unstable", diagnosis.UNSTABLE_RULE),
         ],
-        facts=list(_flat(study.facts)),
-        settings=list(_flat(_settings(study))),
-        space=yaml.safe_dump(_plain(study.request.space), sort_keys=False),
         percent=lambda share: f"{share:.0%}",
+        **facts,
     )
 
 
-def _alternatives(study: Study, data: dict[str, Any]) -> dict[str, str]:
+def _outcomes(effects: Effects) -> list[dict[str, Any]]:
+    """Per table of effects: its text, and the metrics whose curves are drawn."""
+    outcomes = []
+    for outcome in effects.tables:
+        head, lines = table_of(effects, outcome)
+        findings = [(row.label, finding) for row in outcome.rows for finding in findings_of(row)]
+        panels = curve_panels(outcome)
+        outcomes.append(
+            {
+                "title": outcome.table.title,
+                "verdict": outcome.verdict,
+                "head": head,
+                "lines": lines,
+                "panels": panels,
+                "findings": findings,
+            }
+        )
+    return outcomes
+
+
+def _provenance(study: Study) -> dict[str, Any]:
+    return {
+        "facts": list(_flat(study.facts)),
+        "settings": list(_flat(_settings(study))),
+        "space": yaml.safe_dump(_plain(study.request.space), sort_keys=False),
+        "command": _command(study),
+    }
+
+
+def _alternatives(analysis: Analysis, data: dict[str, Any]) -> dict[str, str]:
     """What each chart shows, for readers who do not see it."""
-    name, best = study.metric.name, study.best
+    study, name, best = analysis.study, analysis.study.metric.name, analysis.best
     top = (
         f"the best is trial {best.number} with {number(study.value(best) or 0.0)}"
         if best
@@ -99,17 +150,20 @@ def _alternatives(study: Study, data: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _table(study: Study) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _table(analysis: Analysis) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Columns and rows of the table of trials: the best first where not all fit."""
-    frame = trials_frame(study).drop(columns=["started", "ended", "seed", "worker"], errors="ignore")
+    frame = trials_frame(analysis.study).drop(columns=["started", "ended", "seed", "worker"], errors="ignore")
     limit = max(50, MAX_CELLS // max(1, len(frame.columns)))
     if len(frame) > limit:
-        ranked = [trial.number for trial in leaders(study, limit)]
-        rest = [number for number in range(len(frame)) if number not in set(ranked)]
-        frame = frame.loc[sorted([*ranked, *rest][:limit])]
-    numeric = {column: _is_numeric(frame[column]) for column in frame.columns}
-    columns = [{"name": str(column), "numeric": numeric[column]} for column in frame.columns]
-    best = study.best.number if study.best else -1
+        top = [trial.number for trial in analysis.ranked[:limit]]
+        rest = [number for number in range(len(frame)) if number not in set(top)]
+        frame = frame.loc[sorted([*top, *rest][:limit])]
+    numeric = [_is_numeric(frame.iloc[:, position]) for position in range(len(frame.columns))]
+    columns = [
+        {"name": one_line(str(name), 100), "numeric": numeric[position]}
+        for position, name in enumerate(frame.columns)
+    ]
+    best = analysis.best.number if analysis.best else -1
     rows = [
         {
             "number": int(record[0]),
@@ -124,13 +178,13 @@ def _table(study: Study) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 def _cell(value: Any) -> str:
     missing = value is None or (isinstance(value, float) and value != value)
-    return "" if missing else text(value)[:120]
+    return "" if missing else one_line(text(value), 120)
 
 
 def _is_numeric(column: Any) -> bool:
-    found = [value for value in column if _cell(value) != ""]
-    return bool(found) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in found
+    values = [value for value in column if _cell(value) != ""]
+    return bool(values) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
     )
 
 
@@ -147,7 +201,7 @@ def _settings(study: Study) -> dict[str, Any]:
 
 
 def _flat(data: Any, prefix: str = "") -> Any:
-    """(dotted name, words) of nested facts."""
+    """(dotted name, text) of nested facts."""
     for key, value in data.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")

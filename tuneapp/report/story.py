@@ -1,12 +1,12 @@
-"""The study in sentences: what a colleague would say before showing a picture."""
+"""The study in sentences: what a colleague would say before showing a plot."""
 
-import statistics
 from collections import Counter
 
-from tuneapp.analysis.axes import number
-from tuneapp.report import views
-from tuneapp.report.style import origin_group
-from tuneapp.report.tables import counts_in_words, duration, one_line, wall_seconds
+from tuneapp.analysis.analysis import Analysis
+from tuneapp.analysis.numbers import duration, median, number
+from tuneapp.analysis.progress import origin_group
+from tuneapp.report.tables import counts_sentence, iterations_of, limited_sentences, one_line
+from tuneapp.report.views import better
 from tuneapp.studies import RunDirectory, Study, TrialState
 
 
@@ -22,15 +22,15 @@ def progress_of(study: Study) -> str:
         return "interrupted"
 
 
-def sentences(study: Study, progress: str) -> list[str]:
+def sentences(analysis: Analysis, progress: str) -> list[str]:
     """One thought each; in every state of the study there is at least one."""
-    told = [_course(study, progress)]
-    if study.best is not None:
-        told += [_incumbent(study), *_comparison(study)]
+    study = analysis.study
+    lines = [_course(study, progress), *limited_sentences(study)]
+    if analysis.best is not None:
+        lines += [_incumbent(analysis), *_comparison(analysis)]
     elif study.trials:
-        told.append("No trial has a result, so there is no best config.")
-    told += _cost(study)
-    return told
+        lines.append("No trial has a result, so there is no best config.")
+    return lines + _cost(study)
 
 
 def failure_groups(study: Study) -> list[tuple[str, str, list[int]]]:
@@ -45,67 +45,65 @@ def failure_groups(study: Study) -> list[tuple[str, str, list[int]]]:
 
 
 def _course(study: Study, progress: str) -> str:
-    words = {
+    state = {
         "ended": "The run has ended",
         "running": "The run is going on",
         "interrupted": f"The run was interrupted; `tuneapp resume {study.name}` goes on with it",
     }[progress]
-    seconds = wall_seconds(study)
-    return f"{words}. {counts_in_words(study)}" + (f", in {duration(seconds)}." if seconds else ".")
+    took = f", in {duration(study.seconds)}" if study.seconds else ""
+    return f"{state}. {counts_sentence(study)}{took}."
 
 
-def _incumbent(study: Study) -> str:
-    best = study.best
+def _incumbent(analysis: Analysis) -> str:
+    study, best = analysis.study, analysis.best
     assert best is not None
-    value = number(study.value(best) or 0.0)
-    words = (
-        f"The best is trial {best.number} with {study.metric.name} {value} ({views.better(study)} is "
-        "better), "
-        f"reached in {best.iterations} iteration{'' if best.iterations == 1 else 's'} and "
-        f"{duration(best.seconds)}."
+    sentence = (
+        f"The best is trial {best.number} with {study.metric.name} {number(study.value(best) or 0.0)} "
+        f"({better(study.metric)} is better), {iterations_of(study, best)}, {duration(best.seconds)}."
     )
     if study.test:
         tested = ", ".join(f"{name} {number(result)}" for name, result in study.test.items())
         trial = "it" if study.tested in (None, best.number) else f"trial {study.tested}"
-        words += f" On the test set, read once, {trial} has {tested}."
-    return words
+        sentence += f" On the test set, read once, {trial} has {tested}."
+    return sentence
 
 
-def _comparison(study: Study) -> list[str]:
-    scored = views.scored_trials(study)
-    random = [t for t in scored if origin_group(t.origin) == "random"]
-    told = []
-    best = study.best
-    if random and best is not None and len(random) < len(scored):
-        leader = max(random, key=lambda t: study.score(t) or float("-inf"))
-        if leader is best:
-            told.append("No proposed config beats the best of the random ones.")
+def _comparison(analysis: Analysis) -> list[str]:
+    study = analysis.study
+    random = [trial for trial in analysis.ranked if origin_group(trial.origin) == "random"]
+    lines = []
+    if random and analysis.best is not None and len(random) < len(analysis.ranked):
+        leader = random[0]
+        if leader is analysis.best:
+            lines.append("No proposed config beats the best of the random ones.")
         else:
-            told.append(
+            lines.append(
                 f"The best of {len(random)} random configs, trial {leader.number}, has "
-                f"{number(study.value(leader) or 0.0)}."
+                f"{number(study.value(leader) or 0.0)}"
+                + (f", {iterations_of(study, leader)}." if leader.state is TrialState.STOPPED else ".")
             )
-    finished = [t for t in scored if t.state is TrialState.FINISHED]
-    if len(finished) > 2:
-        middle = statistics.median(study.value(t) or 0.0 for t in finished)
-        told.append(f"The median of the {len(finished)} trials that ran to their end is {number(middle)}.")
-    return told
+    complete = [study.value(trial) or 0.0 for trial in analysis.ranked if trial.complete]
+    if len(complete) > 2:
+        lines.append(
+            f"The median of the {len(complete)} trials that were not stopped is {number(median(complete))}."
+        )
+    return lines
 
 
 def _cost(study: Study) -> list[str]:
-    told = []
+    lines = []
     stopped = [t for t in study.trials if t.state is TrialState.STOPPED]
-    most = study.request.scheduler.max_iterations or max(t.iterations for t in study.trials)
+    most = study.request.scheduler.max_iterations or max((t.iterations for t in study.trials), default=0)
     if stopped and most > 1:
         spent = sum(t.iterations for t in study.trials)
         whole = sum(most if t.state is TrialState.STOPPED else t.iterations for t in study.trials)
         at = Counter(t.iterations for t in stopped)
         rungs = ", ".join(f"{count} at iteration {iteration}" for iteration, count in sorted(at.items())[:6])
-        told.append(
-            f"Early stopping ended {len(stopped)} trials ({rungs}); "
+        lines.append(
+            f"Early stopping ended {len(stopped)} trial{'' if len(stopped) == 1 else 's'} ({rungs}); "
             f"{spent} iterations were run instead of {whole}."
         )
     lost = sum(t.state in (TrialState.DIVERGED, TrialState.FAILED) for t in study.trials)
     if lost:
-        told.append(f"{lost} trial{'' if lost == 1 else 's'} gave no result: see the failures below.")
-    return told
+        lines.append(f"{lost} trial{'' if lost == 1 else 's'} gave no result: see the failures below.")
+    return lines

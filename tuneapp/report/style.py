@@ -1,7 +1,6 @@
 """Colours and figures: safe for colour-blind readers, and without pyplot's global state."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -9,7 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from tuneapp.analysis.axes import Array, Axis
+from tuneapp.analysis.axes import Axis
+from tuneapp.analysis.numbers import Array
+from tuneapp.analysis.scale import Scale
 from tuneapp.studies import Study, TrialState
 
 # Okabe and Ito (2008): eight colours that colour-blind readers tell apart.
@@ -25,25 +26,17 @@ STATE_COLOURS = {
     TrialState.FAILED: RED,
     TrialState.RUNNING: SKY,
 }
-# origin -> (words, colour, marker): random dots, Bayesian crosses, as PHS draws them
+# group of origins -> (label, colour, marker): random dots, Bayesian crosses, as PHS draws them
 ORIGINS = {
     "random": ("random, warm-up", BLUE, "o"),
     "bayes": ("Bayesian", RED, "x"),
     "point": ("given points, grid", "#333333", "D"),
 }
 DPI = 110
-LARGEST = 1e100  # matplotlib's own arithmetic overflows far beyond
-
-
-def origin_group(origin: str) -> str:
-    """`random`, `bayes` or `point`: what a reader must tell apart."""
-    if origin in ("random", "warmup"):
-        return "random"
-    return "bayes" if origin == "bayes" else "point"
 
 
 def new_figure(width: float = 8.0, height: float = 4.6) -> Figure:
-    """Inches; saved at 110 dots an inch."""
+    """In inches; saved at 110 dots per inch."""
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
@@ -62,11 +55,11 @@ def dress(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def words_only(title: str, words: str) -> Figure:
-    """A picture of nothing says why there is nothing."""
+def sentence_only(title: str, sentence: str) -> Figure:
+    """A plot of nothing says why there is nothing."""
     figure, axes = sheet(title, 8.0, 2.2)
     axes.set_axis_off()
-    axes.text(0.0, 0.6, words, transform=axes.transAxes, va="center", fontsize=11, wrap=True)
+    axes.text(0.0, 0.6, sentence, transform=axes.transAxes, va="center", fontsize=11, wrap=True)
     return figure
 
 
@@ -82,87 +75,52 @@ def value_map(study: Study) -> Colormap:
     return ListedColormap(dark_high if study.metric.mode == "max" else dark_high[::-1])
 
 
-def value_limits(values: Sequence[float]) -> tuple[float, float]:
-    """The range to show: all of it, unless a few values far off would flatten the rest.
-
-    Then it ends one and a half times the span of the middle nine tenths beyond them.
-    """
-    finite = np.asarray([v for v in values if np.isfinite(v)], dtype=float).clip(-LARGEST, LARGEST)
-    if not len(finite):
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    first, last = (float(end) for end in np.quantile(finite, [0.05, 0.95]))
-    if 0 < (last - first) * 10 < high - low:
-        reach = 1.5 * (last - first)
-        low, high = max(low, first - reach), min(high, last + reach)
-    return (low, high) if high > low else (low - (abs(low) or 1.0) * 0.05, high + (abs(high) or 1.0) * 0.05)
-
-
-def wants_log(values: Sequence[float]) -> bool:
-    """Positive values that span more than two decades in their bulk."""
-    finite = np.asarray([v for v in values if np.isfinite(v)], dtype=float)
-    if len(finite) < 3 or finite.min() < 1 / LARGEST:
-        return False
-    low, high = np.quantile(finite, [0.1, 0.9])
-    return bool(high / low > 100)
-
-
-def scale_values(axes: Axes, values: Sequence[float]) -> tuple[float, float]:
-    """Set the y axis to the bulk of values, in the log where they span decades; returns the limits.
-
-    Values outside are to be clipped to the limits and marked.
-    """
-    if wants_log(values):
-        low, high = min(v for v in values if np.isfinite(v)), max(v for v in values if np.isfinite(v))
+def scale_values(axes: Axes, scale: Scale) -> None:
+    """Set the y axis to the scale. What is drawn there goes through `scale.place`."""
+    if scale.log:
         axes.set_yscale("log")
-        axes.set_ylim(low / 1.3, high * 1.3)
-        return low, high
-    low, high = value_limits(values)
-    margin = 0.06 * (high - low)
-    axes.set_ylim(low - margin, high + margin)
-    return low, high
+        axes.set_ylim(scale.low / 1.3, scale.high * 1.3)
+        return
+    margin = 0.06 * (scale.high - scale.low)
+    axes.set_ylim(scale.low - margin, scale.high + margin)
 
 
-def norm_for(values: Sequence[float]) -> Normalize:
-    if wants_log(values):
-        finite = [v for v in values if np.isfinite(v)]
-        return LogNorm(min(finite), max(finite))
-    return Normalize(*value_limits(values), clip=True)
+def norm_for(scale: Scale) -> Normalize:
+    """Colours of results that went through `scale.place`."""
+    if scale.log:
+        return LogNorm(scale.low, scale.high)
+    return Normalize(scale.low, scale.high, clip=True)
 
 
-def scale_axis(axes: Axes, which: str, axis: Axis) -> None:
-    """Log where the domain is log, ticks of the choices where it has some, its name as label."""
-    set_limits: Any = axes.set_xlim if which == "x" else axes.set_ylim
+def scale_axis(axes: Axes, which: Literal["x", "y"], axis: Axis) -> None:
+    """Positions between 0 and 1 on an axis, with ticks that say what stands there, and its name."""
     direction = axes.xaxis if which == "x" else axes.yaxis
-    low, high = axis.limits
-    if not axis.numeric:
-        ticks = axis.ticks()
-        direction.set_ticks(
-            list(axis.at(np.array([unit for unit, _ in ticks]))), [brief(label, 18) for _, label in ticks]
-        )
-        set_limits(-0.5, len(axis.choices) - 0.5)
-        if which == "x" and sum(min(18, len(label)) for _, label in ticks) > 60:
-            axes.tick_params(axis="x", rotation=30)
-    elif axis.log:
-        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-        room = (high / low) ** 0.04
-        set_limits(low / room, high * room)
-    else:
-        room = 0.04 * (high - low) or max(0.5, 1e-6 * abs(high))
-        set_limits(low - room, high + room)
+    room = 0.04 if axis.numeric else half_cell(axis)
+    (axes.set_xlim if which == "x" else axes.set_ylim)(-room, 1 + room)
+    ticks = axis.ticks()
+    direction.set_ticks([unit for unit, _ in ticks], [brief(label, 18) for _, label in ticks])
+    if which == "x" and sum(min(18, len(label)) for _, label in ticks) > 60:
+        axes.tick_params(axis="x", rotation=30)
     direction.set_label_text(brief(axis.name) + (" (log scale)" if axis.numeric and axis.log else ""))
 
 
-def spread(places: Array, axis: Axis, seed: int = 0) -> Array:
-    """Places with a little sideways noise where trials would hide each other on a choice."""
+def half_cell(axis: Axis) -> float:
+    """Half the distance of two choices."""
+    return 0.5 / max(1, len(axis.choices) - 1)
+
+
+def spread(units: Array, axis: Axis, seed: int = 0) -> Array:
+    """Positions with a little sideways noise where trials would hide each other on a choice."""
     if axis.numeric:
-        return places
-    return places + np.random.default_rng(seed).uniform(-0.18, 0.18, len(places))
+        return units
+    width = 0.36 * half_cell(axis)
+    return units + np.random.default_rng(seed).uniform(-width, width, len(units))
 
 
-def brief(words: str, limit: int = 40) -> str:
-    """A user's words in a picture: short, and no formula, whatever dollars they hold."""
-    return (words if len(words) <= limit else words[: limit - 1] + "…").replace("$", r"\$")
+def brief(text: str, limit: int = 40) -> str:
+    """A user's text in a plot: short, printable, and no formula, whatever dollars it holds."""
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    return (clean if len(clean) <= limit else clean[: limit - 1] + "…").replace("$", r"\$")
 
 
 def metric_label(name: str) -> str:

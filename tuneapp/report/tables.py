@@ -3,14 +3,16 @@
 import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from tuneapp.analysis.analysis import Analysis
+from tuneapp.analysis.numbers import duration, number, text
+from tuneapp.studies import Study, Trial, TrialState
 
-from tuneapp.analysis.axes import number, text
-from tuneapp.studies import Study, Trial, TrialState, ranked
+if TYPE_CHECKING:
+    import pandas as pd
 
-STATE_WORDS = {
+STATE_NAMES = {
     TrialState.FINISHED: "finished",
     TrialState.LIMITED: "cut at the limit of iterations",
     TrialState.STOPPED: "stopped early",
@@ -19,15 +21,20 @@ STATE_WORDS = {
     TrialState.RUNNING: "running",
 }
 WIDTH = 100  # columns of the terminal
+TOP = 5  # trials in the table of the best
+REPEATED = 5  # configs in the table of those with several seeds
 
 
-def trials_frame(study: Study) -> pd.DataFrame:
-    """One row a trial, in the order of asking.
+def trials_frame(study: Study) -> "pd.DataFrame":
+    """One row per trial, in the order of asking.
 
-    First what the trial is, then its hyperparameters, then every metric at its last report. A name that is
-    taken gets a prefix: a hyperparameter `seed` becomes `config.seed`, a metric `lr` becomes `metric.lr`
-    where a hyperparameter has that name. Times are UTC; absent values are empty.
+    First what the trial is, then its hyperparameters, then every metric: at the iteration that counts for
+    the one that steers, at the last report for others. A name that is taken gets a prefix: a hyperparameter
+    `seed` becomes `config.seed`, a metric `lr` becomes `metric.lr` where a hyperparameter has that name.
+    Times are UTC; absent values are empty.
     """
+    import pandas as pd
+
     rows = []
     for trial in study.trials:
         row: dict[str, Any] = {
@@ -45,13 +52,15 @@ def trials_frame(study: Study) -> pd.DataFrame:
         rows.append(row)
     base = set(rows[0]) if rows else {"trial", "state", "origin"}
     names = list(dict.fromkeys(name for trial in study.trials for name in trial.config))
-    config_column = {name: f"config.{name}" if name in base else name for name in names}
-    taken = base | set(config_column.values())
+    config_column = _free_names(names, "config", base)
     metrics = metric_names(study)
-    metric_column = {name: f"metric.{name}" if name in taken else name for name in metrics}
+    metric_column = _free_names(metrics, "metric", base | set(config_column.values()))
     for row, trial in zip(rows, study.trials, strict=True):
         row |= {config_column[name]: trial.config.get(name) for name in names}
-        row |= {metric_column[name]: trial.value(name) for name in metrics}
+        row |= {
+            metric_column[name]: trial.value(study.metric if name == study.metric.name else name)
+            for name in metrics
+        }
     columns = ["trial", "state", "origin", *(metric_column[name] for name in metrics[:1])]
     frame = pd.DataFrame(rows, columns=None if rows else columns)
     others = [column for column in frame.columns if column not in columns]
@@ -67,104 +76,68 @@ def metric_names(study: Study) -> list[str]:
     return list(names)
 
 
-def leaders(study: Study, count: int = 5) -> list[Trial]:
-    """The best trials, best first; the earlier one at a tie."""
-    return ranked(study.trials, study.metric)[:count]
-
-
 def failures(study: Study) -> list[Trial]:
     return [trial for trial in study.trials if trial.state in (TrialState.DIVERGED, TrialState.FAILED)]
 
 
-def study_summary(study: Study) -> str:
-    """What came out, for a terminal of 100 columns."""
-    blocks = [_headline(study), _incumbent(study), _top(study), _front(study), _failures(study)]
-    return "\n\n".join(block for block in blocks if block)
+def headline(analysis: Analysis) -> str:
+    study = analysis.study
+    warmup = study.counts()["warmup"]
+    line = counts_sentence(study) + (f" ({warmup} warm-up)" if warmup else "")
+    line += f"; {duration(study.seconds)}" if study.seconds else ""
+    return "\n".join([f"{study.name} ({study.request.task})", line, *limited_sentences(study)])
 
 
-def counts_in_words(study: Study) -> str:
+def counts_sentence(study: Study) -> str:
     """`30 trials: 10 finished, 18 stopped early, 2 failed`."""
     counts = study.counts()
-    parts = [f"{counts[state]} {word}" for state, word in STATE_WORDS.items() if counts[state]]
+    parts = [f"{counts[state]} {name}" for state, name in STATE_NAMES.items() if counts[state]]
     total = f"{counts['total']} trial{'' if counts['total'] == 1 else 's'}"
     return f"{total}: {', '.join(parts)}" if parts else "No trials yet"
 
 
-def duration(seconds: float) -> str:
-    """`2 h 05 min`, `3 min 20 s`, `12.3 s`."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def wall_seconds(study: Study) -> float:
-    """From the first start to the last thing that a trial did, without the pauses of the study."""
-    return study.seconds
-
-
-def last_moment(trial: Trial) -> float | None:
-    if trial.ended is not None:
-        return trial.ended
-    return trial.history[-1].time if trial.history else trial.started
-
-
-def one_line(words: str, limit: int = 300) -> str:
-    """A reason without line breaks and control characters: it came from somebody's program."""
-    clean = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of plain text: numbers to the right, words to the left."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    right = [all(_looks_numeric(row[i]) for row in rows) for i in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)
-        )
-        for row in [head, *rows]
+def limited_sentences(study: Study) -> list[str]:
+    """A sentence where trials were cut at the limit of iterations with more to give."""
+    limited = [trial for trial in study.trials if trial.state is TrialState.LIMITED]
+    if not limited:
+        return []
+    most = study.request.scheduler.max_iterations or max(trial.iterations for trial in limited)
+    trials = f"{len(limited)} trial{' was' if len(limited) == 1 else 's were'}"
+    return [
+        f"{trials} cut at the limit of {most} iteration{'' if most == 1 else 's'} with more to give; "
+        f"{_limit_option(study)} raises it."
     ]
-    return "\n".join(line.rstrip() for line in lines)
 
 
-def _looks_numeric(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return cell in ("", "-")
-    return True
-
-
-def _headline(study: Study) -> str:
-    counts = study.counts()
-    words = counts_in_words(study)
-    if counts["warmup"]:
-        words += f" ({counts['warmup']} warm-up)"
-    seconds = wall_seconds(study)
-    return f"{study.name} ({study.request.task})\n{words}" + (f"; {duration(seconds)}" if seconds else "")
-
-
-def _incumbent(study: Study) -> str:
-    best = study.best
+def best_config(analysis: Analysis) -> str:
+    study, best = analysis.study, analysis.best
     if best is None:
         return "No trial has a result." if study.trials else ""
     metric = study.metric
-    words = f"Best: trial {best.number}, {metric.name} = {number(study.value(best) or 0.0)}"
-    words += f" ({metric.mode}), {best.iterations} iterations, {duration(best.seconds)}"
+    line = f"Best: trial {best.number}, {metric.name} = {number(study.value(best) or 0.0)}"
+    line += f" ({metric.mode}), {iterations_of(study, best)}, {duration(best.seconds)}"
     width = max((len(name) for name in best.config), default=0)
-    lines = [words, *(f"  {name.ljust(width)}  {text(value)}" for name, value in best.config.items())]
+    lines = [line, *(f"  {name.ljust(width)}  {one_line(text(v))}" for name, v in best.config.items())]
     if study.test:
         tested = ", ".join(f"{name} = {number(value)}" for name, value in study.test.items())
         lines.append(f"Test, read once: {tested}")
     return "\n".join(lines)
 
 
-def _top(study: Study) -> str:
-    best = leaders(study)
-    if len(best) < 2:
+def iterations_of(study: Study, trial: Trial) -> str:
+    """`9 iterations`, `stopped at iteration 3`, `at iteration 5 of 9` where its best one counts."""
+    counting = trial.counting(study.metric)
+    if study.metric.at == "best" and counting is not None and counting.number < trial.iterations:
+        stopped = ", where it was stopped" if trial.state is TrialState.STOPPED else ""
+        return f"at iteration {counting.number} of {trial.iterations}{stopped}"
+    if trial.state is TrialState.STOPPED:
+        return f"stopped at iteration {trial.iterations}"
+    return f"{trial.iterations} iteration{'' if trial.iterations == 1 else 's'}"
+
+
+def top_table(analysis: Analysis) -> str:
+    study, top = analysis.study, analysis.ranked[:TOP]
+    if len(top) < 2:
         return ""
     varied = varied_names(study)
     head = ["trial", study.metric.name, "iterations", "seconds", "origin", "config"]
@@ -172,60 +145,50 @@ def _top(study: Study) -> str:
         [
             str(trial.number),
             number(study.value(trial) or 0.0),
-            str(trial.iterations),
-            f"{trial.seconds:.1f}",
+            f"stopped at {trial.iterations}" if trial.state is TrialState.STOPPED else str(trial.iterations),
+            f"{trial.seconds:.1f}" if trial.seconds < 1e6 else number(trial.seconds),
             trial.origin,
-            config_in_words(trial, varied),
+            config_text(trial, varied),
         ]
-        for trial in best
+        for trial in top
     ]
     room = WIDTH - sum(max(len(row[i]) for row in [head, *rows]) + 2 for i in range(5))
     rows = [[*row[:5], textwrap.shorten(row[5], max(20, room), placeholder=" …")] for row in rows]
-    return f"Top {len(best)}\n{table(head, rows)}"
+    return f"Top {len(top)}\n{table(head, rows)}"
 
 
-def _front(study: Study) -> str:
+def front_table(analysis: Analysis) -> str:
     """The trials that no other beats in both metrics, of a study that has two."""
-    if not study.request.also:
+    if not analysis.fronts or not analysis.fronts[0].best:
         return ""
-    from tuneapp.report.views import front, second_value  # they need this module
-
-    second = study.request.also[0]
-    best = front(study, second)
-    if not best:
-        return ""
+    study, front = analysis.study, analysis.fronts[0]
     varied = varied_names(study)
-    head = ["trial", study.metric.name, second.name, "config"]
+    head = ["trial", study.metric.name, front.second.name, "config"]
     rows = [
         [
             str(trial.number),
             number(study.value(trial) or 0.0),
-            number(second_value(trial, second) or 0.0),
-            textwrap.shorten(config_in_words(trial, varied), 60, placeholder=" …"),
+            number(front.value(trial)),
+            textwrap.shorten(config_text(trial, varied), 60, placeholder=" …"),
         ]
-        for trial in best
+        for trial in front.best
     ]
     return f"Pareto front: no trial is better in both\n{table(head, rows)}"
 
 
-def varied_names(study: Study) -> list[str]:
-    """Hyperparameters that are not the same in all trials."""
-    seen: dict[str, set[str]] = {}
-    for trial in study.trials:
-        for name, value in trial.config.items():
-            seen.setdefault(name, set()).add(text(value))
-    partial = {name for name in seen if any(name not in trial.config for trial in study.trials)}
-    return [name for name, values in seen.items() if len(values) > 1 or name in partial]
+def repeats_table(analysis: Analysis) -> str:
+    """The best configs with several seeds; empty where there is none."""
+    repeated = analysis.repeats[:REPEATED]
+    if not repeated:
+        return ""
+    varied = varied_names(analysis.study)
+    head = ["trials", f"{analysis.study.metric.name}, mean ± sd", "config"]
+    rows = [[each.numbers, each.spread, config_text(each.trials[0], varied)] for each in repeated]
+    return f"Configs on several seeds\n{table(head, rows)}"
 
 
-def config_in_words(trial: Trial, names: Sequence[str] | None = None) -> str:
-    """`lr=0.01 batch_size=64`: all hyperparameters, or those named."""
-    shown = trial.config if names is None else {n: trial.config[n] for n in names if n in trial.config}
-    return " ".join(f"{name}={text(value)}" for name, value in shown.items())
-
-
-def _failures(study: Study) -> str:
-    failed = failures(study)
+def failures_list(analysis: Analysis) -> str:
+    failed = failures(analysis.study)
     if not failed:
         return ""
     shown = failed[:10]
@@ -242,5 +205,68 @@ def _failures(study: Study) -> str:
     return "\n".join(["Failures", *lines, *more])
 
 
+def varied_names(study: Study) -> list[str]:
+    """Hyperparameters that are not the same in all trials."""
+    seen: dict[str, set[str]] = {}
+    for trial in study.trials:
+        for name, value in trial.config.items():
+            seen.setdefault(name, set()).add(text(value))
+    partial = {name for name in seen if any(name not in trial.config for trial in study.trials)}
+    return [name for name, values in seen.items() if len(values) > 1 or name in partial]
+
+
+def config_text(trial: Trial, names: Sequence[str] | None = None) -> str:
+    """`lr=0.01 batch_size=64`: all hyperparameters, or those named."""
+    shown = trial.config if names is None else {n: trial.config[n] for n in names if n in trial.config}
+    return " ".join(f"{name}={one_line(text(value))}" for name, value in shown.items())
+
+
+def one_line(given: str, limit: int = 300) -> str:
+    """A text without line breaks and control characters: it came from somebody's program."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in given).split())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of plain text: numbers to the right, texts to the left."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    right = [all(_looks_numeric(row[i]) for row in rows) for i in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)
+        )
+        for row in [head, *rows]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _looks_numeric(cell: str) -> bool:
+    try:
+        float(cell.removeprefix("stopped at "))
+    except ValueError:
+        return cell in ("", "-")
+    return True
+
+
+def _limit_option(study: Study) -> str:
+    """The flag that sets the limit, as the command of this study calls it."""
+    return "--rounds" if study.request.task.startswith("fed-") else "--max-epochs"
+
+
+def _free_names(names: Sequence[str], prefix: str, taken: set[str]) -> dict[str, str]:
+    """name -> its column: with a prefix, or two, where the name is taken."""
+    columns: dict[str, str] = {}
+    for name in names:
+        column = name
+        while column in taken or column in columns.values():
+            column = f"{prefix}.{column}"
+        columns[name] = column
+    return columns
+
+
 def _utc(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    """None for a moment that no calendar has."""
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

@@ -1,7 +1,6 @@
 """What every search has in common: proposals out, trials in."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +10,9 @@ from tuneapp.settings import Config, Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
 from tuneapp.studies import Trial
 
+ADDED = "added"  # the origin of a trial that no search proposed: its result came from elsewhere
+REPEAT = "repeat"  # of a trial whose config was tried before, with another seed
+
 Array = NDArray[np.float64]
 
 
@@ -19,7 +21,7 @@ class Proposal:
     """A config to try next."""
 
     config: Config
-    origin: str  # point, warmup, random, grid, bayes; repeat: a config tried before, with another seed
+    origin: str  # point, warmup, random, grid, bayes, cell, combination, or REPEAT
     seed: int  # of the trial
 
 
@@ -39,6 +41,11 @@ class Search(Protocol):
         ...
 
     @property
+    def learns(self) -> bool:
+        """Whether the next proposal may depend on results."""
+        ...
+
+    @property
     def exhausted(self) -> bool:
         """Nothing will ever be proposed again: all samples were asked, or all that there is was tried."""
         ...
@@ -52,34 +59,3 @@ class Problem:
     metric: Metric
     settings: SearchSettings
     scheduler: SchedulerSettings
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the proposal of a trial may depend on."""
-
-    number: int  # of the trial to propose
-    done: list[Trial] = field(default_factory=list)  # their results count
-    pending: list[Trial] = field(default_factory=list)  # their results do not, be they there or not
-    tried: frozenset[Hashable] = frozenset()  # keys of all configs so far
-
-    def rng(self, seed: int) -> np.random.Generator:
-        """Draws depend on the study's seed and the trial's number, so that a resumed search draws the
-        same."""
-        return np.random.default_rng([seed, self.number])
-
-
-class Algorithm(Protocol):
-    """How a search chooses a new config. It remembers nothing: what it needs is in Known."""
-
-    def learns(self, number: int) -> bool:
-        """Whether trial `number` depends on results of those before it."""
-        ...
-
-    def choose(self, known: Known) -> tuple[Config, str] | None:
-        """A config that was not tried, and its origin; None where there is none left."""
-        ...
-
-    def used_up(self, tried: frozenset[Hashable]) -> bool:
-        """Whether there is none left."""
-        ...

@@ -7,7 +7,7 @@ was tried and gave nothing, stands in benchmarks/README.md. The logarithm of exp
 al., arXiv 2310.20708) gave the same proposals to the bit: here points are ranked, and no slope is needed.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Set
 
 import numpy as np
 from bayes_opt.acquisition import ExpectedImprovement
@@ -15,18 +15,19 @@ from scipy.stats import qmc
 from threadpoolctl import ThreadpoolController
 
 from tuneapp.search import gp
-from tuneapp.search.base import Array, Known, Problem
+from tuneapp.search.base import Array, Problem
 from tuneapp.search.cube import Cube
-from tuneapp.search.observations import Observations, observe
+from tuneapp.search.evidence import Evidence
+from tuneapp.search.observations import ObservationReader, Observations
 from tuneapp.search.outputs import warped
-from tuneapp.search.sampling import unseen
+from tuneapp.search.sampling import Untried
 from tuneapp.settings import Config
 
 CANDIDATES = 1500  # drawn over the whole cube
 PARENTS, CHILDREN = 10, 30  # the best of them, and how many points are tried near each
 RADII = (0.2, 0.1, 0.05, 0.02, 0.01, 0.004)  # ever nearer
 FANTASIES = 8  # guesses of what pending trials will give
-MOST = 256  # observations that the process is fitted to: 1,000 would take seconds an ask
+MOST = 256  # observations that the process is fitted to: 1,000 would take seconds per ask
 
 
 class Bayes:
@@ -34,8 +35,10 @@ class Bayes:
 
     def __init__(self, problem: Problem) -> None:
         self.problem, self.space = problem, problem.space
-        self.cardinality = problem.space.cardinality
+        self.untried = Untried(problem.space)
         self.cube = Cube(problem.space)
+        self.observer = ObservationReader(problem)
+        self.design = np.empty((0, self.cube.D))  # of the warm-up, as far as it was needed
         # One BLAS thread: on matrices of this size more of them only wait for each other (an ask took a
         # hundred times as long on a busy machine), and sums in another order would propose other configs.
         self.blas = ThreadpoolController()
@@ -45,58 +48,60 @@ class Bayes:
     def learns(self, number: int) -> bool:
         return number >= len(self.space.points) + self.problem.settings.warmup_trials
 
-    def used_up(self, tried: frozenset[Hashable]) -> bool:
-        return self.cardinality is not None and len(tried) >= self.cardinality
+    def used_up(self, tried: Set[Hashable]) -> bool:
+        return self.untried.used_up(tried)
 
-    def choose(self, known: Known) -> tuple[Config, str] | None:
-        rng = known.rng(self.problem.settings.seed)
-        origin = "bayes" if self.learns(known.number) else "warmup"
-        chance = np.random.default_rng([self.problem.settings.seed, known.number, 1])
-        for point in self._points(known, rng):
+    def choose(self, evidence: Evidence) -> tuple[Config, str] | None:
+        rng = evidence.rng(self.problem.settings.seed)
+        origin = "bayes" if self.learns(evidence.number) else "warmup"
+        chance = np.random.default_rng([self.problem.settings.seed, evidence.number, 1])
+        for point in self._points(evidence, rng):
             # Else they would stay near those of the best trials, whose surroundings are looked at most.
-            drawn_anew = self.by_chance & self.learns(known.number)
+            drawn_anew = self.by_chance & self.learns(evidence.number)
             config = self.space.decode(np.where(drawn_anew, chance.random(self.cube.D), point))
-            if self.space.key(config) not in known.tried:
+            if self.space.key(config) not in evidence.tried:
                 return config, origin
-        drawn = unseen(self.space, known.tried, rng)
+        drawn = self.untried.draw(evidence.tried, rng)
         return None if drawn is None else (drawn, origin)
 
-    def _points(self, known: Known, rng: np.random.Generator) -> Array:
+    def _points(self, evidence: Evidence, rng: np.random.Generator) -> Array:
         """[M, D], the first choice first; none where a random draw is as good."""
         settings, D = self.problem.settings, self.cube.D
-        if not self.learns(known.number):
-            first = known.number - len(self.space.points)
-            return (
-                _sobol(D, first + 1, settings.seed)[first:]
-                if settings.warmup_design == "sobol"
-                else np.empty((0, D))
-            )
-        seen = observe(known.done, self.problem)
-        if D == 0 or not np.isfinite(seen.scores).any():
+        if not self.learns(evidence.number):
+            if settings.warmup_design != "sobol":
+                return np.empty((0, D))
+            first = evidence.number - len(self.space.points)
+            if first >= len(self.design):
+                self.design = _sobol(D, first + 1, settings.seed)
+            return self.design[first : first + 1]
+        observations = self.observer.observe(evidence.contenders, evidence.race.noise)
+        if D == 0 or not np.isfinite(observations.scores).any():
             return np.empty((0, D))
         with self.blas.limit(limits=1):
-            return propose(self.cube, seen, [trial.config for trial in known.pending], rng)
+            return propose(self.cube, observations, [trial.config for trial in evidence.pending], rng)
 
 
-def propose(cube: Cube, seen: Observations, pending: list[Config], rng: np.random.Generator) -> Array:
+def propose(cube: Cube, observations: Observations, pending: list[Config], rng: np.random.Generator) -> Array:
     """Points [M, D] to try next at full budget, the best first.
 
     Pending trials are believed to give what the process guesses, in FANTASIES guesses over which
     improvement is averaged. The incumbent is the best score; where budgets differ, the highest
     full-budget prediction at a config that was tried, since a config stopped early may be the best.
     """
-    y, slopes = warped(seen.scores)
+    y, slopes = warped(observations.scores)
     chosen = _thinned(y, rng)
     y = y[chosen]
-    points = np.nan_to_num(cube.encode([seen.configs[k] for k in chosen]), nan=0.5)
-    variances = np.maximum((seen.variances * slopes**2)[chosen], 1e-8)
-    early = bool((seen.budgets < 1).any())
+    points = np.nan_to_num(cube.encode([observations.configs[k] for k in chosen]), nan=0.5)
+    variances = np.maximum((observations.variances * slopes**2)[chosen], 1e-8)
+    early = bool((observations.budgets < 1).any())
+
+    observed = points
 
     def columns(points: Array, budgets: Array | float = 1.0) -> Array:
-        inputs = cube.columns(points)
+        inputs = cube.columns(points, observed)
         return np.column_stack([inputs, np.broadcast_to(budgets, len(points))]) if early else inputs
 
-    model = gp.fit(columns(points, seen.budgets[chosen]), y, variances)
+    model = gp.fit(columns(points, observations.budgets[chosen]), y, variances)
     best: float | Array = model.predict(columns(points)).max() if early else y.max()
     if pending:
         waiting = np.nan_to_num(cube.encode(pending), nan=0.5)
@@ -151,9 +156,9 @@ def _thinned(y: Array, rng: np.random.Generator) -> list[int]:
 
 
 def _sobol(D: int, count: int, seed: int) -> Array:
-    """The first points [count, D] of a scrambled Sobol sequence, which fill the cube evenly at powers of
-    two."""
+    """The first points [count or more, D] of a scrambled Sobol sequence, which fill the cube evenly at powers
+    of two."""
     if D == 0:
         return np.empty((count, 0))
     sequence = qmc.Sobol(D, rng=np.random.default_rng(seed))
-    return np.asarray(sequence.random_base2((count - 1).bit_length())[:count])
+    return np.asarray(sequence.random_base2((count - 1).bit_length()))

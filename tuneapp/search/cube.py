@@ -62,8 +62,12 @@ class Cube:
                 snapped[:, column] = centres[cells[:, column]]
         return snapped
 
-    def columns(self, points: Array) -> Array:
-        """[M, F] of snapped points, as the model sees them; coordinates of what is inactive may be nan."""
+    def columns(self, points: Array, observed: Array) -> Array:
+        """[M, F] of snapped points, as the model sees them; coordinates of what is inactive may be nan.
+
+        observed: the points that the model is fitted to, [N, D]. Of a categorical of more than FINE choices
+        only those that some of them have get a column: 10,000 columns would take minutes and gigabytes.
+        """
         active = self.active(points)
         columns = []
         for position, domain in enumerate(self.domains):
@@ -75,8 +79,11 @@ class Cube:
             elif domain.cardinality == 2:
                 columns.append(np.where(on, u > 0.5, 0.5)[:, None])
             else:
-                choices = np.arange(domain.cardinality)
-                chosen = np.where(on, u, 0.0) * domain.cardinality
+                number = len(domain.choices)
+                choices = np.arange(number)
+                if number > FINE:
+                    choices = np.unique((np.nan_to_num(observed[:, position]) * number).astype(int))
+                chosen = np.where(on, u, 0.0) * number
                 one_hot = (chosen[:, None].astype(int) == choices) & on[:, None]
                 columns.append(one_hot / np.sqrt(2))
         return np.hstack(columns) if columns else np.zeros((len(points), 1))
@@ -85,18 +92,12 @@ class Cube:
         """[M, D]: which hyperparameters the config at each point has."""
         cells = _cells(np.nan_to_num(points))
         active: dict[str, NDArray[np.bool_]] = {}
-
-        def of(name: str) -> NDArray[np.bool_]:
-            if name in active:
-                return active[name]
-            on = np.ones(len(points), dtype=bool)
-            for parent, wanted in (self.space.hyperparameters[name].when or {}).items():
-                on &= of(parent) & self._listed(parent, tuple(wanted), cells)
-            active[name] = on
-            return on
-
+        for name, domain in self.space.ordered.items():
+            active[name] = np.ones(len(points), dtype=bool)
+            for parent, wanted in (domain.when or {}).items():
+                active[name] &= active[parent] & self._listed(parent, tuple(wanted), cells)
         return (
-            np.column_stack([of(name) for name in self.names])
+            np.column_stack([active[name] for name in self.names])
             if self.names
             else np.ones((len(points), 0), bool)
         )

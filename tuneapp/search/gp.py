@@ -113,5 +113,5 @@ def latent(gp: MapGaussianProcess, X: Array) -> tuple[Array, Array]:
 
 def _climb(negative: Callable[..., tuple[float, Array]], start: Array, bounds: Array) -> tuple[Array, float]:
     """From the prior's medians, which is where little data leave the mode."""
-    found = minimize(negative, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 60})
-    return found.x, found.fun
+    optimum = minimize(negative, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 60})
+    return optimum.x, optimum.fun

@@ -20,13 +20,13 @@ def warped(scores: Array) -> tuple[Array, Array]:
     is cut off: one loss of 1e30 says no more than "bad", and would leave all others alike. What has no
     score is as bad as the worst that has one.
     """
-    known = scores[np.isfinite(scores)]
-    if len(known) == 0:
+    finite = scores[np.isfinite(scores)]
+    if len(finite) == 0:
         return np.zeros(len(scores)), np.zeros(len(scores))
-    low, median, best = np.quantile(known, [0.25, 0.5, 1.0])
+    low, median, best = np.quantile(finite, [0.25, 0.5, 1.0])
     with np.errstate(over="ignore"):  # an infinite reach cuts nothing off
         floor = median - TAIL * (best - median or median - low)
-    filled = np.maximum(np.where(np.isfinite(scores), scores, known.min()), floor)
+    filled = np.maximum(np.where(np.isfinite(scores), scores, finite.min()), floor)
     unit = max(np.abs(filled).max(), 1e-280)
     filled = filled / unit  # so that the squares of 1e300 and the slopes of 1e-300 stay finite
     centre, spread = filled.mean(), filled.std()

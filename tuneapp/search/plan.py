@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from tuneapp.errors import UsageError
+from tuneapp.search.repeats import bounded
 from tuneapp.settings import Config, Metric, Request
 from tuneapp.settings import config_key as key
-from tuneapp.spaces import SearchSpace
+from tuneapp.spaces import Fixed, SearchSpace
 from tuneapp.spaces.section import SIDES, Claim, TableRequest
 from tuneapp.studies import Trial
 
@@ -62,9 +63,9 @@ class Plan:
     @property
     def configs(self) -> list[Config]:
         """Every cell and named combination once, in the order of running."""
-        found = {key(cell.config): cell.config for table in self.tables for cell in table.cells}
-        found |= {key(config): config for config in self.named.values() if key(config) not in found}
-        return list(found.values())
+        configs = {key(cell.config): cell.config for table in self.tables for cell in table.cells}
+        configs |= {key(config): config for config in self.named.values() if key(config) not in configs}
+        return list(configs.values())
 
     @property
     def most_trials(self) -> int:
@@ -108,10 +109,10 @@ def plan_of(request: Request) -> Plan | None:
 
 def runs_of(trials: Iterable[Trial]) -> dict[str, dict[int, Trial]]:
     """key of a config -> seed -> its trial; of two with the same seed the later counts."""
-    found: dict[str, dict[int, Trial]] = {}
+    runs: dict[str, dict[int, Trial]] = {}
     for trial in trials:
-        found.setdefault(key(trial.config), {})[trial.seed] = trial
-    return found
+        runs.setdefault(key(trial.config), {})[trial.seed] = trial
+    return runs
 
 
 def winner(
@@ -130,7 +131,7 @@ def winner(
             if seed in trials and trials[seed].succeeded and (value := trials[seed].value(metric)) is not None
         ]
         if len(values) == len(seeds):
-            score = metric.score(fmean(values))
+            score = metric.score(fmean(map(bounded, values)))  # a mean of two of 1e308 would overflow
             if best is None or score > best[0]:
                 best = (score, cell)
     return None if best is None else best[1]
@@ -139,7 +140,7 @@ def winner(
 def combinations(plan: Plan, space: SearchSpace, trials: Sequence[Trial], metric: Metric) -> list[Config]:
     """The single winners put together, one config for each base that two or more tables share."""
     runs = runs_of(trials)
-    found = []
+    combined = []
     for tables in groups(plan):
         winners = [winner(table, runs, metric, plan.seeds) for table in tables]
         if all(cell is not None for cell in winners):
@@ -148,8 +149,8 @@ def combinations(plan: Plan, space: SearchSpace, trials: Sequence[Trial], metric
                 for table, cell in zip(tables, winners, strict=True)
                 if cell is not None
             }
-            found.append(_complete(space, chosen, tables[0].base))
-    return found
+            combined.append(_complete(space, chosen, tables[0].base))
+    return combined
 
 
 def groups(plan: Plan) -> list[list[Table]]:
@@ -231,15 +232,15 @@ def _checked(space: SearchSpace, table: TableRequest) -> tuple[str, ...]:
 
 def _values(space: SearchSpace, table: TableRequest, name: str) -> list[Any]:
     domain = space.hyperparameters[name]
-    found = table.values.get(name)
-    if found is None:
+    values = table.values.get(name)
+    if values is None:
         listed = getattr(domain, "values", None)
         if listed is None:
             raise UsageError(f"`{name}` has one value in this space; give more, as in --values {name}=1,2,3.")
-        found = listed(COUNT)
-    if len({json.dumps(value) for value in found}) < max(2, len(found)):
-        raise UsageError(f"`{name}` must have two or more different values, but got {found}.")
-    return list(found)
+        values = listed(COUNT)
+    if len({json.dumps(value) for value in values}) < max(2, len(values)):
+        raise UsageError(f"`{name}` must have two or more different values, but got {values}.")
+    return list(values)
 
 
 def _choices(union: Sequence[Any]) -> dict[str, Any]:
@@ -284,8 +285,10 @@ def _claim(data: Mapping[str, Any], space: SearchSpace, base: Config, named: Map
 
 def _narrowed(space: SearchSpace, configs: Sequence[Config]) -> SearchSpace:
     """What is the same in all configs is fixed."""
+    fixed = {}
     for name in space.searched:
-        seen = {json.dumps(config[name]): config[name] for config in configs if name in config}
-        if len(seen) == 1:
-            space = space.replace(name, next(iter(seen.values())))
-    return SearchSpace(space.hyperparameters)
+        values = {json.dumps(config[name]): config[name] for config in configs if name in config}
+        if len(values) == 1:
+            domain = space.hyperparameters[name]
+            fixed[name] = Fixed(domain.pin(next(iter(values.values()))), when=domain.when)
+    return SearchSpace({**space.hyperparameters, **fixed})

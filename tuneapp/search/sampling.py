@@ -1,17 +1,20 @@
 """Searches that learn nothing: points of the space file, random draws, a grid."""
 
-from collections.abc import Hashable
+from bisect import bisect_right
+from collections.abc import Hashable, Set
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
 
 from tuneapp.errors import UsageError
-from tuneapp.search.base import Known, Problem
+from tuneapp.search.base import Problem
+from tuneapp.search.evidence import Evidence
 from tuneapp.settings import Config
 from tuneapp.spaces import SearchSpace
 
 DRAWS = 100  # before a finite space is enumerated to find what was not tried
-ENUMERABLE = 20_000  # configs
+ENUMERABLE = 20_000  # configs that are listed at once, where most of them were not tried
 
 
 class Points:
@@ -22,15 +25,14 @@ class Points:
             raise UsageError(
                 "The search `points` needs points in its space file, but there are none; add some."
             )
-        self.count = len(problem.space.points)
 
     def learns(self, number: int) -> bool:
         return False
 
-    def choose(self, known: Known) -> tuple[Config, str] | None:
+    def choose(self, evidence: Evidence) -> tuple[Config, str] | None:
         return None
 
-    def used_up(self, tried: frozenset[Hashable]) -> bool:
+    def used_up(self, tried: Set[Hashable]) -> bool:
         return True
 
 
@@ -38,18 +40,18 @@ class Random:
     """Independent draws, each domain by its own distribution."""
 
     def __init__(self, problem: Problem) -> None:
-        self.space, self.seed = problem.space, problem.settings.seed
-        self.cardinality = problem.space.cardinality
+        self.seed = problem.settings.seed
+        self.untried = Untried(problem.space)
 
     def learns(self, number: int) -> bool:
         return False
 
-    def choose(self, known: Known) -> tuple[Config, str] | None:
-        config = unseen(self.space, known.tried, known.rng(self.seed))
+    def choose(self, evidence: Evidence) -> tuple[Config, str] | None:
+        config = self.untried.draw(evidence.tried, evidence.rng(self.seed))
         return None if config is None else (config, "random")
 
-    def used_up(self, tried: frozenset[Hashable]) -> bool:
-        return self.cardinality is not None and len(tried) >= self.cardinality
+    def used_up(self, tried: Set[Hashable]) -> bool:
+        return self.untried.used_up(tried)
 
 
 class Grid:
@@ -57,42 +59,68 @@ class Grid:
     those."""
 
     def __init__(self, problem: Problem) -> None:
-        self.space = problem.space
-        self.configs = _finest_grid(problem.space, problem.settings.samples, problem.settings.seed)
+        self.space, self.settings = problem.space, problem.settings
+        self._position = 0  # of the first that was not tried, as far as is known
 
     def learns(self, number: int) -> bool:
         return False
 
-    def choose(self, known: Known) -> tuple[Config, str] | None:
-        return next(((c, "grid") for c in self.configs if self.space.key(c) not in known.tried), None)
+    def choose(self, evidence: Evidence) -> tuple[Config, str] | None:
+        return None if self.used_up(evidence.tried) else (self._configs[self._position], "grid")
 
-    def used_up(self, tried: frozenset[Hashable]) -> bool:
-        return all(self.space.key(config) in tried for config in self.configs)
+    def used_up(self, tried: Set[Hashable]) -> bool:
+        while self._position < len(self._configs):
+            if self.space.key(self._configs[self._position]) not in tried:
+                return False
+            self._position += 1
+        return True
+
+    @cached_property
+    def _configs(self) -> list[Config]:
+        samples = self.settings.samples
+        resolution = finest_resolution(self.space, samples)
+        if resolution is not None:
+            return list(islice(self.space.grid(resolution), samples))
+        coarse = list(islice(self.space.grid(2), max(ENUMERABLE, samples)))
+        order = np.random.default_rng(self.settings.seed).permutation(len(coarse))
+        return [coarse[position] for position in order[:samples]]
 
 
-def unseen(space: SearchSpace, tried: frozenset[Hashable], rng: np.random.Generator) -> Config | None:
-    """A random config that was not tried; None where there is none left."""
-    config = space.decode(rng.random(len(space.searched)))
-    for _ in range(DRAWS):
-        if space.key(config) not in tried:
-            return config
-        config = space.decode(rng.random(len(space.searched)))
-    size = space.cardinality
-    if size is None or size > ENUMERABLE:
-        return config  # as good as impossible: 100 draws in a row, all of them tried
-    left = [config for config in space.grid(size) if space.key(config) not in tried]
-    return left[rng.integers(len(left))] if left else None
+def finest_resolution(space: SearchSpace, most: int) -> int | None:
+    """The finest resolution of a grid of at most `most` configs; None where one of 2 has more."""
+
+    def size(resolution: int) -> int:
+        counted = space.grid_size(resolution)
+        return most + 1 if counted is None else counted
+
+    if most < 2 or size(2) > most:
+        return None
+    top = 2
+    while top < most and size(top) <= most:
+        top = min(2 * top, most)
+    return 1 + bisect_right(range(2, top + 1), most, key=size)
 
 
-def _finest_grid(space: SearchSpace, samples: int, seed: int) -> list[Config]:
-    finest: list[Config] = []
-    for resolution in range(2, samples + 1):
-        configs = list(islice(space.grid(resolution), samples + 1))
-        if len(configs) > samples or len(configs) == len(finest):
-            break
-        finest = configs
-    if finest:
-        return finest
-    coarse = list(islice(space.grid(2), ENUMERABLE))
-    order = np.random.default_rng(seed).permutation(len(coarse))
-    return [coarse[position] for position in order[:samples]]
+class Untried:
+    """Random configs of a space that were not tried."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space, self.size = space, space.cardinality
+        self._left: list[Config] | None = None  # once the space was enumerated
+
+    def used_up(self, tried: Set[Hashable]) -> bool:
+        return self.size is not None and len(tried) >= self.size
+
+    def draw(self, tried: Set[Hashable], rng: np.random.Generator) -> Config | None:
+        """One of them; None where there is none left."""
+        config = self.space.decode(rng.random(len(self.space.searched)))
+        for _ in range(DRAWS):
+            if self.space.key(config) not in tried:
+                return config
+            config = self.space.decode(rng.random(len(self.space.searched)))
+        # Where half of a large space was tried, its enumeration costs no more than those trials did.
+        if self.size is None or self.size > max(ENUMERABLE, 2 * len(tried)):
+            return config  # as good as impossible: 100 draws in a row, all of them tried
+        every = self.space.grid(self.size) if self._left is None else self._left
+        self._left = [config for config in every if self.space.key(config) not in tried]
+        return self._left[rng.integers(len(self._left))] if self._left else None

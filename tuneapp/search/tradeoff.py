@@ -6,12 +6,14 @@ weighted shortfalls. Over a study the weights wander, and so the proposals sprea
 first metric alone decides which trials are stopped early and which is the incumbent.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from tuneapp.search.base import Array, Proposal, Search
+from tuneapp.search.repeats import bounded
 from tuneapp.settings import Metric
 from tuneapp.studies import Iteration, Trial, TrialState
 
@@ -28,43 +30,63 @@ class Tradeoff:
         self.metrics, self.seed = list(metrics), seed
         self.inner = make(TRADEOFF)
         self.trials: dict[int, Trial] = {}
+        self._scores: dict[int, list[float]] = {}  # of the trials that are over
+        self._copies: dict[int, Trial] = {}  # which report the trade-off
 
     def ask(self) -> Proposal | None:
-        numbers = sorted(self.trials)
-        for number, value in zip(numbers, self._values([self.trials[n] for n in numbers]), strict=True):
-            trial = self.trials[number]
-            history = [Iteration(trial.iterations, 0.0, {TRADEOFF.name: float(value)})]
-            self.inner.tell(replace(trial, history=history if trial.history and np.isfinite(value) else []))
+        if self.inner.learns:
+            numbers = sorted(self.trials)
+            scores = np.array([self._scores_of(self.trials[n]) for n in numbers], dtype=np.float64)
+            values = self._values(scores.reshape(len(numbers), len(self.metrics)))
+            for number, value in zip(numbers, values.tolist(), strict=True):
+                trial = self.trials[number]
+                if number not in self._copies:
+                    self._copies[number] = replace(trial, history=[])
+                history = [Iteration(trial.iterations, 0.0, {TRADEOFF.name: value})]
+                self._copies[number].history = history if trial.history and math.isfinite(value) else []
+                self.inner.tell(self._copies[number])
         return self.inner.ask()
 
     def tell(self, trial: Trial) -> None:
         self.trials[trial.number] = trial
+        self._scores.pop(trial.number, None)
+        self._copies.pop(trial.number, None)
         self.inner.tell(trial)
+
+    @property
+    def learns(self) -> bool:
+        return self.inner.learns
 
     @property
     def exhausted(self) -> bool:
         return self.inner.exhausted
 
-    def _values(self, trials: list[Trial]) -> Array:
-        """[N] worth of trials under the weights of the next one; nan where a metric is missing."""
-        if not trials:
-            return np.zeros(0)
-        scores = np.array([[self._score(trial, metric) for metric in self.metrics] for trial in trials])
+    def _values(self, scores: Array) -> Array:
+        """[N] worth of trials under the weights of the next one; nan where a score [N, metrics] is nan."""
         counted = np.isfinite(scores).all(axis=1)
         if not counted.any():
-            return np.full(len(trials), np.nan)
+            return np.full(len(scores), np.nan)
         best, worst = scores[counted].max(axis=0), scores[counted].min(axis=0)
         shortfalls = (best - scores) / np.where(best > worst, best - worst, 1.0)
-        drawn = np.random.default_rng([self.seed, len(trials), len(self.metrics)]).dirichlet(
+        drawn = np.random.default_rng([self.seed, len(scores), len(self.metrics)]).dirichlet(
             np.ones(len(self.metrics))
         )
         weighted = shortfalls * (LEAST_WEIGHT + (1 - LEAST_WEIGHT * len(drawn)) * drawn)
         values: Array = -(weighted.max(axis=1) + AUGMENTED * weighted.sum(axis=1))
         return values
 
+    def _scores_of(self, trial: Trial) -> list[float]:
+        """One per metric; nan where there is none."""
+        scores = self._scores.get(trial.number)
+        if scores is None:
+            scores = [self._score(trial, metric) for metric in self.metrics]
+            if trial.over:
+                self._scores[trial.number] = scores
+        return scores
+
     @staticmethod
     def _score(trial: Trial, metric: Metric) -> float:
         if trial.state in (TrialState.DIVERGED, TrialState.FAILED):
-            return np.nan
+            return math.nan
         value = trial.traded(metric)
-        return np.nan if value is None else metric.score(value)
+        return math.nan if value is None else bounded(metric.score(value))

@@ -1,19 +1,20 @@
-"""The search that the engine drives, and the dictionary of algorithms inside it."""
+"""The search that a driver asks, and the dictionary of searches."""
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tuneapp.errors import lookup
-from tuneapp.search.base import Algorithm, Known, Problem, Proposal, Search
+from tuneapp.search.algorithm import Algorithm
+from tuneapp.search.base import REPEAT, Problem, Proposal, Search
 from tuneapp.search.cells import Cells
-from tuneapp.search.repeats import SHARE, Repeats, by_config, due
+from tuneapp.search.evidence import Evidence
+from tuneapp.search.repeats import SHARE, Contender
 from tuneapp.search.sampling import Grid, Points, Random
 from tuneapp.search.tradeoff import Tradeoff
 from tuneapp.settings import Metric, SchedulerSettings, SearchSettings
 from tuneapp.spaces import SearchSpace
-from tuneapp.studies import Trial, TrialState
+from tuneapp.studies import Trial
 
 
 class TrialSearch:
@@ -27,82 +28,68 @@ class TrialSearch:
     results there are.
 
     Where a scheduler stops trials, a result is waited for up to the first cut only, else every worker
-    would wait for the longest trial; what runs on counts as far as it came. How far that is, and which
-    trials are stopped, depends on timing in Ray's schedulers: there the same proposals come again only
-    from the same results.
+    would wait for the longest trial; a trial that runs on contributes its scores so far. How far it came,
+    and which trials are stopped, may depend on timing: there the same proposals come again only from the
+    same results.
 
     `samples` counts trials, repeats among them: `--samples 30 --repeats 3` costs what `--samples 30` does.
+    Results that were added from elsewhere do not count as samples, but as warm-up.
     """
 
     def __init__(self, problem: Problem, algorithm: Algorithm, lag: int) -> None:
-        self._problem, self._algorithm, self._lag = problem, algorithm, lag
-        self._trials: dict[int, Trial] = {}
-        self._keys: set[Hashable] = set()  # of their configs: made anew at each ask, they took milliseconds
+        self._problem, self._algorithm = problem, algorithm
+        self._evidence = Evidence(problem, lag)
 
     def tell(self, trial: Trial) -> None:
-        if trial.number not in self._trials:
-            self._keys.add(self._problem.space.key(trial.config))
-        self._trials[trial.number] = trial
+        self._evidence.tell(trial)
 
     def ask(self) -> Proposal | None:
-        space, settings, number = self._problem.space, self._problem.settings, len(self._trials)
+        space, settings, evidence = self._problem.space, self._problem.settings, self._evidence
         if self.exhausted:
             return None
-        if number < len(space.points):
-            fill = np.random.default_rng([settings.seed, number]).random(len(space.searched))
-            return Proposal(space.complete(space.points[number], fill), "point", self._seed(0))
-        known = self._known(number)
-        racing = settings.repeats > 1 and number >= len(space.points) + settings.warmup_trials
-        if (racing or self._algorithm.learns(number)) and not all(map(self._committed, known.done)):
+        if evidence.asked < len(space.points):
+            fill = np.random.default_rng([settings.seed, evidence.number]).random(len(space.searched))
+            return Proposal(space.complete(space.points[evidence.asked], fill), "point", self._seed(0))
+        if (self._races or self._algorithm.learns(evidence.number)) and evidence.awaited:
             return None
-        if racing and (repeated := self._repeat(known)) is not None:
-            return Proposal(repeated.config, "repeat", self._seed(len(repeated.trials)))
-        chosen = self._algorithm.choose(known)
+        if self._races and (repeated := self._repeat()) is not None:
+            return Proposal(repeated.config, REPEAT, self._seed(repeated.runs))
+        chosen = self._algorithm.choose(evidence)
         return None if chosen is None else Proposal(*chosen, self._seed(0))
 
     @property
+    def learns(self) -> bool:
+        return self._problem.settings.repeats > 1 or self._algorithm.learns(self._evidence.number)
+
+    @property
     def exhausted(self) -> bool:
-        number, settings = len(self._trials), self._problem.settings
-        if number >= settings.samples:
+        evidence, settings = self._evidence, self._problem.settings
+        if evidence.asked >= settings.samples:
             return True
-        if number < len(self._problem.space.points) or not self._algorithm.used_up(self._tried()):
+        if evidence.asked < len(self._problem.space.points) or not self._algorithm.used_up(evidence.tried):
             return False
         # All configs were tried; what may still come is another seed of one, and that may hang on those
         # that run.
-        known = self._known(number)
-        running = any(not trial.over for trial in known.done + known.pending)
-        return settings.repeats == 1 or (not running and self._repeat(known) is None)
+        return settings.repeats == 1 or (not evidence.running and self._repeat() is None)
 
-    def _repeat(self, known: Known) -> Repeats | None:
+    @property
+    def _races(self) -> bool:
+        return self._problem.settings.repeats > 1 and self._evidence.number >= self._first_race
+
+    @property
+    def _first_race(self) -> int:
+        """The number of the first trial that may be a repeat."""
+        return len(self._problem.space.points) + self._problem.settings.warmup_trials
+
+    def _repeat(self) -> Contender | None:
         """Repeats take at most their share until all configs that are left to find could not be repeated
         any more."""
-        settings, metric = self._problem.settings, self._problem.metric
-        trials = [self._trials[k] for k in sorted(self._trials)]
-        after = trials[len(self._problem.space.points) + settings.warmup_trials :]
-        repeats = sum(trial.origin == "repeat" for trial in after)
-        last = settings.samples - known.number < settings.repeats
-        if repeats > SHARE * len(after) and not last and not self._algorithm.used_up(known.tried):
+        evidence, settings = self._evidence, self._problem.settings
+        share = SHARE * max(0, evidence.number - self._first_race)
+        last = settings.samples - evidence.asked < settings.repeats
+        if evidence.repeats > share and not last and not self._algorithm.used_up(evidence.tried):
             return None
-        hidden = {trial.number for trial in known.pending}
-        seen = [replace(t, state=TrialState.RUNNING, history=[]) if t.number in hidden else t for t in trials]
-        return due(by_config(seen, self._problem.space, metric), settings.repeats)
-
-    def _known(self, number: int) -> Known:
-        trials = [self._trials[k] for k in sorted(self._trials)]
-        if self._problem.settings.deterministic:
-            split = max(0, number - self._lag)
-            done, pending = trials[:split], trials[split:]
-        else:
-            done = [trial for trial in trials if self._committed(trial)]
-            pending = [trial for trial in trials if not self._committed(trial)]
-        return Known(number, done, pending, self._tried())
-
-    def _committed(self, trial: Trial) -> bool:
-        scheduler = self._problem.scheduler
-        return trial.over or (scheduler.type != "none" and trial.iterations >= scheduler.grace_iterations)
-
-    def _tried(self) -> frozenset[Hashable]:
-        return frozenset(self._keys)
+        return evidence.race.due()
 
     def _seed(self, repeat: int) -> int:
         """The seed of a config's repeat-th trial: the same for all configs, so that they race on equal
@@ -129,11 +116,14 @@ def make_search(
             settings.seed,
             lambda worth: make_search(space, worth, settings, scheduler, in_flight),
         )
-    problem = Problem(space, metric, settings, scheduler)
-    if settings.algorithm == "cells":
-        return Cells(problem)
     lag = in_flight - 1 if settings.lag is None else settings.lag
-    return TrialSearch(problem, lookup(settings.algorithm, SEARCHES, "search")(problem), lag)
+    make = lookup(settings.algorithm, SEARCHES, "search algorithm")
+    return make(Problem(space, metric, settings, scheduler), lag)
+
+
+def _trials(algorithm: Callable[[Problem], Algorithm]) -> Callable[[Problem, int], Search]:
+    """The search that an algorithm chooses the configs of."""
+    return lambda problem, lag: TrialSearch(problem, algorithm(problem), lag)
 
 
 def _bayes(problem: Problem) -> Algorithm:
@@ -143,9 +133,11 @@ def _bayes(problem: Problem) -> Algorithm:
     return Bayes(problem)
 
 
-SEARCHES: dict[str, Callable[[Problem], Algorithm]] = {
-    "bayes": _bayes,
-    "random": Random,
-    "grid": Grid,
-    "points": Points,
+# name -> what makes the search of a problem; its second argument is the lag.
+SEARCHES: dict[str, Callable[[Problem, int], Search]] = {
+    "bayes": _trials(_bayes),
+    "random": _trials(Random),
+    "grid": _trials(Grid),
+    "points": _trials(Points),
+    "cells": Cells,
 }

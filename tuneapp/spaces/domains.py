@@ -10,6 +10,8 @@ from tuneapp.spaces import expressions
 from tuneapp.spaces.base import Domain, Searched, SpaceError, known_keys, reads_as, same, scalar
 from tuneapp.spaces.ranges import Float, Int, Normal, clamped
 
+LISTED = 30  # choices, at most, that an error lists
+
 
 @dataclass(frozen=True)
 class Choice(Searched):
@@ -33,10 +35,11 @@ class Choice(Searched):
                 "choices",
                 at,
             )
-        for i, choice in enumerate(choices):
-            if choice in choices[:i]:
-                raise SpaceError(f"must differ, but {choice!r} comes twice.", "choices", i)
         self._set("choices", choices)
+        for i, choice in enumerate(choices):
+            if self._positions[choice] != i:  # of equal ones the last position stands there
+                again = choices.index(choice, i + 1)
+                raise SpaceError(f"must differ, but {choices[again]!r} comes twice.", "choices", again)
 
     @property
     def cardinality(self) -> int:
@@ -46,7 +49,7 @@ class Choice(Searched):
         return self.choices[min(int(clamped(u) * len(self.choices)), len(self.choices) - 1)]
 
     def unit(self, value: Any) -> float:
-        return (self.choices.index(self.read(value)) + 0.5) / len(self.choices)
+        return (self._positions[self.read(value)] + 0.5) / len(self.choices)
 
     def values(self, resolution: int) -> list[Any]:
         """All of them, at any resolution: which to leave out is not ours to say."""
@@ -54,13 +57,15 @@ class Choice(Searched):
 
     def read(self, value: Any) -> Any:
         value = scalar(value)
-        for choice in self.choices:
-            if same(choice, value):
-                return choice
+        position = self._positions.get(value)
+        if position is not None and same(self.choices[position], value):
+            return self.choices[position]
         for choice in self.choices:
             if reads_as(value, choice):
                 return choice
-        listed = ", ".join(map(str, self.choices))
+        listed = ", ".join(map(str, self.choices[:LISTED]))
+        if len(self.choices) > LISTED:
+            listed += f" … ({len(self.choices):,} in all)"
         hint = nearest(str(value), map(str, self.choices))
         raise SpaceError(f"must be one of {listed}, but got {value!r}.{hint}")
 
@@ -71,6 +76,10 @@ class Choice(Searched):
         if type(value) in numbers and all(type(choice) in numbers for choice in self.choices):
             return value
         return self.read(value)
+
+    @cached_property
+    def _positions(self) -> dict[Any, int]:
+        return {choice: position for position, choice in enumerate(self.choices)}
 
 
 @dataclass(frozen=True)

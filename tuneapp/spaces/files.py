@@ -113,7 +113,7 @@ def parse(text: str, source: str = "search space") -> SpaceFile:
 
 
 def dump(file: SpaceFile) -> str:
-    """The YAML text, one line a hyperparameter. `parse(dump(f)) == f`."""
+    """The YAML text, one line per hyperparameter. `parse(dump(f)) == f`."""
     space = file.space.to_dict()
     lines = [f"version: {VERSION}"]
     if file.task is not None:
@@ -166,7 +166,7 @@ def parse_set(text: str) -> tuple[str, Any]:
     return name, _scalar(value)
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One line of the table that shows a space."""
 
     name: str
@@ -177,14 +177,14 @@ class Row(NamedTuple):
     first: str  # the value in the first point, where there is one
 
 
-def table(space: SearchSpace) -> list[Row]:
+def table(space: SearchSpace) -> list[TableRow]:
     """The hyperparameters in order, below a row of titles."""
     first = space.points[0] if space.points else {}
-    rows = [Row("hyperparameter", "type", "range", "scale", "active", "first")]
+    rows = [TableRow("hyperparameter", "type", "range", "scale", "active", "first")]
     for name, domain in space.hyperparameters.items():
         shown = str(first.get(name, ""))
         condition = describe_condition(domain)
-        rows.append(Row(name, domain.type, _range(domain), _scale(domain), condition, shown))
+        rows.append(TableRow(name, domain.type, _range(domain), _scale(domain), condition, shown))
     return rows
 
 

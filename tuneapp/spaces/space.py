@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tuneapp.errors import UsageError, at_least, nearest
 from tuneapp.settings import Config
 from tuneapp.spaces.base import Domain, Searched, SpaceError, known_keys, same
+from tuneapp.spaces.counting import count
 from tuneapp.spaces.domains import Derived, Fixed, from_spec
 from tuneapp.spaces.expressions import MissingError
 
@@ -140,9 +141,9 @@ class SearchSpace:
         UsageError for a name that is not there, and for a bare value of another kind than the domain's.
         """
         if name not in self.hyperparameters:
-            known = ", ".join(self.hyperparameters)
+            names = ", ".join(self.hyperparameters)
             hint = nearest(name, self.hyperparameters)
-            raise SpaceError(f"is no hyperparameter of this space; it has {known}.{hint}", name, key=True)
+            raise SpaceError(f"is no hyperparameter of this space; it has {names}.{hint}", name, key=True)
         old = self.hyperparameters[name]
         try:
             new = Fixed(None) if domain is None else from_spec(domain)
@@ -165,50 +166,36 @@ class SearchSpace:
         return SearchSpace({**self.hyperparameters, name: domain}, self.points)
 
     @property
+    def ordered(self) -> dict[str, Domain]:
+        """The domains, each after those that it depends on."""
+        return {name: self.hyperparameters[name] for name in self._order}
+
+    @property
     def cardinality(self) -> int | None:
-        """How many different configs there are; None where a hyperparameter is continuous."""
-        switches = self._switches()
+        """How many different configs there are; None where a hyperparameter that can be active is continuous
+        (or in the rare case that conditions are too entangled to be counted, of more than 10,000 configs)."""
+        return count(self.ordered, {n: self._searched(n).cardinality for n in self._chosen}, {})
 
-        def count(position: int, config: Config) -> float:
-            total: float = 1
-            for at in range(position, len(self._order)):
-                name = self._order[at]
-                domain = self.hyperparameters[name]
-                if isinstance(domain, Derived) or not self._active(name, config):
-                    continue
-                if isinstance(domain, Fixed):
-                    config = {**config, name: domain.value}
-                    continue
-                number = self._searched(name).cardinality or math.inf
-                listed = switches.get(name)
-                if listed is None:
-                    total *= number
-                    continue
-                # Only values that some `when` lists make a difference; all others count alike.
-                branches = sum(count(at + 1, {**config, name: value}) for value in listed)
-                if number > len(listed):
-                    branches += (number - len(listed)) * count(at + 1, {**config, name: _NOT_LISTED})
-                return total * branches
-            return total
-
-        total = count(0, {})
-        return None if total == math.inf else int(total)
+    def grid_size(self, resolution: int) -> int | None:
+        """How many configs `grid(resolution)` gives, without listing them; None as of `cardinality`."""
+        values = {name: self._searched(name).values(resolution) for name in self._chosen}
+        return count(self.ordered, {name: len(values[name]) for name in values}, values)
 
     def grid(self, resolution: int) -> Iterator[Config]:
         """All combinations of all choices and of at most `resolution` values of each number, none twice."""
         at_least("resolution", resolution, 1)
-
-        def extend(position: int, config: Config) -> Iterator[Config]:
-            for at in range(position, len(self._order)):
-                name = self._order[at]
-                if self._settled(name, config):
-                    continue
-                for value in self._searched(name).values(resolution):
-                    yield from extend(at + 1, {**config, name: value})
+        values = {name: self._searched(name).values(resolution) for name in self._chosen}
+        chosen: dict[str, int] = {}  # name -> position of its value, in the order of choosing
+        while True:
+            yield self._build(lambda name, _: values[name][chosen.setdefault(name, 0)])
+            # The next one, as a counter of digits goes on: what comes last changes first.
+            while chosen:
+                name, position = chosen.popitem()
+                if position + 1 < len(values[name]):
+                    chosen[name] = position + 1
+                    break
+            else:
                 return
-            yield self._in_order(config)
-
-        return extend(0, {})
 
     def _build(self, pick: Callable[[str, Searched], Any]) -> Config:
         config: Config = {}
@@ -255,15 +242,10 @@ class SearchSpace:
             activity[name] = False if False in states else None if None in states else True
         return activity
 
-    def _switches(self) -> dict[str, list[Any]]:
-        """The values of each searched hyperparameter on which some condition depends."""
-        switches: dict[str, list[Any]] = {}
-        for domain in self.hyperparameters.values():
-            for parent, values in (domain.when or {}).items():
-                if isinstance(self.hyperparameters[parent], Searched):
-                    listed = switches.setdefault(parent, [])
-                    listed += [value for value in values if value not in listed]
-        return switches
+    @property
+    def _chosen(self) -> list[str]:
+        """The searched hyperparameters, those that can never be active among them."""
+        return [name for name, domain in self.hyperparameters.items() if isinstance(domain, Searched)]
 
     def _in_order(self, config: Config) -> Config:
         return {name: config[name] for name in self.hyperparameters if name in config}
@@ -281,12 +263,13 @@ class SearchSpace:
 
     def _probe_expressions(self) -> None:
         """A division by zero at an end of a domain comes out now, not in the middle of a search."""
-        if not any(isinstance(domain, Derived) for domain in self.hyperparameters.values()):
+        used = self._used_by_expressions()
+        if not used:
             return
         D = len(self.searched)
         centre = np.full(D, 0.5)
         probes = [centre, np.zeros(D), np.ones(D)]
-        for column in range(D):
+        for column in (column for name, column in self._column.items() if name in used):
             for end in (0.0, 1.0):
                 probes.append(centre.copy())
                 probes[-1][column] = end
@@ -295,6 +278,17 @@ class SearchSpace:
                 self.decode(probe)
             except SpaceError as error:
                 raise error.under("hyperparameters") from None
+
+    def _used_by_expressions(self) -> set[str]:
+        """The derived hyperparameters, and all on which their values depend."""
+        used: set[str] = set()
+        for name in reversed(self._order):
+            domain = self.hyperparameters[name]
+            if isinstance(domain, Derived):
+                used |= {name, *domain.names}
+            if name in used:
+                used.update(domain.when or {})
+        return used
 
     def _read(self, point: Any, *at: str | int) -> Config:
         """The values of a point, coerced, without the derived ones. Raises SpaceError under `at`."""
@@ -317,9 +311,6 @@ class SearchSpace:
                 condition = describe_condition(self.hyperparameters[name])
                 raise SpaceError(f"is active only {condition}; leave it out.", *at, name, key=True)
         return read
-
-
-_NOT_LISTED = object()  # some value that no condition lists
 
 
 def describe_condition(domain: Domain) -> str:
@@ -351,13 +342,17 @@ def _domains(hyperparameters: Any) -> dict[str, Domain]:
 
 def _resolved(name: str, domains: dict[str, Domain]) -> Domain:
     """The domain with its conditions' values coerced; raises SpaceError for references to nothing."""
-    domain, others = domains[name], [other for other in domains if other != name]
+    domain = domains[name]
+
+    def nearest_other(wanted: str) -> str:
+        return nearest(wanted, [other for other in domains if other != name])
+
     if isinstance(domain, Derived):
         for used in domain.names:
-            if used not in others:
-                hint = nearest(used, others)
+            if used == name or used not in domains:
                 raise SpaceError(
-                    f"must use other hyperparameters, but there is no '{used}'; add a line for it.{hint}",
+                    f"must use other hyperparameters, but there is no '{used}'; add a line for it."
+                    + nearest_other(used),
                     *("hyperparameters", name, "derived"),
                 )
     if domain.when is None:
@@ -365,8 +360,8 @@ def _resolved(name: str, domains: dict[str, Domain]) -> Domain:
     resolved = {}
     for parent, values in domain.when.items():
         at = ("hyperparameters", name, "when", parent)
-        if parent not in others:
-            hint = nearest(parent, others)
+        if parent == name or parent not in domains:
+            hint = nearest_other(parent)
             raise SpaceError(
                 f"must be another hyperparameter, but there is none of that name.{hint}", *at, key=True
             )

@@ -10,9 +10,7 @@ from typing import Any
 
 import psutil
 
-import tuneapp
-
-PACKAGES = ("ray", "torch", "torchvision", "bayesian-optimization", "scikit-learn", "numpy", "scipy")
+DECISIVE = ("ray", "torch", "torchvision", "bayesian-optimization", "scikit-learn", "numpy", "scipy")
 
 
 def provenance(argv: list[str]) -> dict[str, Any]:
@@ -27,13 +25,13 @@ def provenance(argv: list[str]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of tuneapp, Python and what decides results; read from metadata, so that nothing is imported."""
-    found = {"tuneapp": tuneapp.__version__, "python": platform.python_version()}
-    for package in PACKAGES:
+    versions = {"python": platform.python_version()}
+    for package in ("tuneapp", *DECISIVE):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def machine() -> dict[str, Any]:

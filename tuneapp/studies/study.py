@@ -1,9 +1,9 @@
 """A study: all trials of a command, rebuilt event by event."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from tuneapp.errors import TuneappError
@@ -77,7 +77,8 @@ class Study:
             configs.setdefault(config_key(trial.config), []).append(trial)
         most_seeds = max(map(len, configs.values()), default=0)
         means = {
-            key: fmean(self.score(trial) or 0.0 for trial in trials)
+            # Divided before the sum, as penalties of the largest float would overflow it.
+            key: math.fsum((self.score(trial) or 0.0) / len(trials) for trial in trials)
             for key, trials in configs.items()
             if len(trials) == most_seeds
         }

@@ -60,6 +60,7 @@ class Task(ABC):
         default="", compare=False
     )  # of the space, where it was not given: "from the annotations"
 
+    noun: ClassVar[str] = "a task"  # the kind in messages, and in the settings that are of some kinds only
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     METRIC: ClassVar[Metric] = Metric("score")  # where neither the space file nor the user names one
     UNIT: ClassVar[str] = "iterations"  # what one iteration is called
@@ -90,7 +91,8 @@ class Task(ABC):
     def build(self, request: Request) -> Runnable:
         """Make it ready in this process, once: trials that share a worker share its data.
 
-        Raises UsageError or TuneappError where data, a file or a function are not there.
+        The options are the request's, to which flags may have added. Raises UsageError or TuneappError where
+        data, a file or a function are not there.
         """
 
     @property
@@ -126,7 +128,7 @@ class Task(ABC):
             if option not in self.OPTIONS:
                 takes = ", ".join(self.OPTIONS) or "no options"
                 raise UsageError(
-                    f"`{option}` means nothing to {self.name}, which takes {takes}; leave it out."
+                    f"`{option}` means nothing to {self.name}, {self.noun} that takes {takes}; leave it out."
                 )
         space = SearchSpace.from_dict(request.space)
         self.check_space(space)

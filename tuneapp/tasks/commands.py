@@ -44,6 +44,7 @@ AFTER_DEATH = 1.0  # seconds of reading what a program's children go on to print
 class CommandTask(Task):
     """The program and its patterns are options; it runs in the option `folder`."""
 
+    noun = "a command"
     OPTIONS = ("command", "metric_regex", "folder")
     open = True
 
@@ -288,10 +289,12 @@ def _matches(line: str, patterns: list[re.Pattern[str]], metric: str) -> Metrics
 
 def _number(text: str, line: str, follows: str) -> float:
     """`follows` is the line's rest where the match ends with the number. Raises TuneappError for text."""
-    if text.strip("+-").isdigit() and re.match(r",\d", follows):
+    whole = text.strip("+-").isdigit()
+    if re.match(r"[eE][-+]?\d", follows) or (whole and re.match(r",\d", follows)):
         raise TuneappError(
-            f"--metric-regex must match a whole number, but found {text!r} before a comma and digits in "
-            f"{line!r:.80}; decimals need a point, and a pattern may go on with ',' after {PLACEHOLDER}."
+            f"--metric-regex must match a whole number, but found {text!r} before {follows!r:.12} in "
+            f"{line!r:.80}; {PLACEHOLDER} reads exponents, decimals need a point, and a pattern may end in "
+            "','."
         )
     try:
         return float(text.replace(",", "") if re.fullmatch(NUMBER, text) else text)

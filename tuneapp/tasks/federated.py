@@ -17,6 +17,7 @@ SPACE = "fed"  # the shipped one
 class FederatedTask(Task):
     """The name is the image set's, after PREFIX."""
 
+    noun = "a federation"
     OPTIONS = ("data_dir", "eval_every", "val_examples", "per_client")
     METRIC = Metric("val_accuracy")
     UNIT = "rounds"
@@ -40,7 +41,7 @@ class FederatedTask(Task):
         return ROUNDS
 
     def build(self, request: Request) -> Runnable:
-        return _built(self.name.removeprefix(PREFIX), request.search.seed, **self.options)
+        return _built(self.name.removeprefix(PREFIX), request.search.seed, **request.options)
 
 
 @lru_cache(maxsize=4)

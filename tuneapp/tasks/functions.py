@@ -37,6 +37,7 @@ class FunctionTask(Task):
 
     passed: Function | None = field(default=None, compare=False)  # the function, where it travels by value
 
+    noun = "a function"
     OPTIONS = ("folder",)
     open = True
     divergence_is_fault = True  # a diverging training is an answer; a function of the user's own has a fault

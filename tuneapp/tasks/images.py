@@ -16,6 +16,7 @@ VAL_SHARE = 0.1  # of the training set, held out to steer
 class ImageTask(Task):
     """The name is the image set's."""
 
+    noun = "an image set"
     OPTIONS = ("data_dir", "examples", "precision")
     METRIC = Metric("val_accuracy")
     UNIT = "epochs"
@@ -42,7 +43,7 @@ class ImageTask(Task):
         return EPOCHS
 
     def build(self, request: Request) -> Runnable:
-        return _built(self.name, request.search.seed, **self.options)
+        return _built(self.name, request.search.seed, **request.options)
 
 
 def data_options(data_dir: Path | None) -> dict[str, str]:

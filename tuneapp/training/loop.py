@@ -23,7 +23,7 @@ from tuneapp.settings import Config, Metrics
 from tuneapp.training import train_checkpoint
 from tuneapp.training.optimizers import OPTIMIZERS, Optimizer
 from tuneapp.training.schedules import learning_rate
-from tuneapp.training.train_checkpoint import Checkpoint
+from tuneapp.training.train_checkpoint import TrainCheckpoint
 from tuneapp.training.train_config import AUGMENTATIONS, TrainConfig, split_config
 
 EPOCHS = 30  # the fallback where neither the config nor the study names a number
@@ -42,7 +42,8 @@ def train(
     precision: str = "auto",
 ) -> Iterator[Metrics]:
     """Yields after each epoch train_loss, train_accuracy (of the augmented images, as they were learned
-    from), val_loss, val_accuracy, lr (of the last step), seconds, examples_per_second (of training).
+    from), val_loss, val_accuracy, lr (of the last step), iteration_seconds and
+    examples_per_second (of training).
 
     Losses are cross-entropies without label smoothing, accuracies shares of 1. `examples` are drawn by class
     and `split_seed`, and `val_share` of them set apart for validation. The weights, the order of examples
@@ -104,7 +105,7 @@ def train(
         if not math.isfinite(val_loss):
             raise Diverged(f"val_loss is {val_loss} after epoch {epoch + 1}")
         if context.folder is not None:
-            state = Checkpoint(epoch + 1, fingerprint, meta, model.state_dict(), optimizer.state())
+            state = TrainCheckpoint(epoch + 1, fingerprint, meta, model.state_dict(), optimizer.state())
             train_checkpoint.write(context.folder, state)
         yield {
             "train_loss": train_loss,
@@ -112,7 +113,7 @@ def train(
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
             "lr": lr,
-            "seconds": time.perf_counter() - began,
+            "iteration_seconds": time.perf_counter() - began,
             "examples_per_second": train_batches.examples / (trained - began),
         }
 
@@ -172,7 +173,7 @@ def _build(meta: dict[str, Any], device: torch.device) -> nn.Module:
     return model.to(device).to(memory_format=torch.channels_last)
 
 
-def _go_on(state: Checkpoint, fingerprint: str, model: nn.Module, optimizer: Optimizer) -> int:
+def _go_on(state: TrainCheckpoint, fingerprint: str, model: nn.Module, optimizer: Optimizer) -> int:
     """Put a checkpoint's tensors in place; returns the number of epochs they have been trained."""
     if state.fingerprint != fingerprint:
         raise TuneappError(

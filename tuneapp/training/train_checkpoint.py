@@ -18,7 +18,7 @@ FILE = "training.pt"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainCheckpoint:
     epoch: int  # epochs done
     fingerprint: str  # of everything that decides the trial's numbers
     meta: dict[str, Any]  # plain values, enough to build the model and to feed it
@@ -32,7 +32,7 @@ def fingerprint(**what: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write(folder: Path, checkpoint: Checkpoint) -> None:
+def write(folder: Path, checkpoint: TrainCheckpoint) -> None:
     """Write the file as a whole or not at all, wherever the process dies."""
     temporary = folder / f".{FILE}.{os.getpid()}"
     try:
@@ -43,10 +43,10 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         raise
 
 
-def read(folder: Path) -> Checkpoint:
+def read(folder: Path) -> TrainCheckpoint:
     """On the CPU. Raises TuneappError where the folder holds no checkpoint of ours."""
     try:
-        return Checkpoint(**torch.load(folder / FILE, map_location="cpu", weights_only=True))
+        return TrainCheckpoint(**torch.load(folder / FILE, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises half a dozen kinds for a torn file
         raise TuneappError(
             f"{folder} must hold the checkpoint of a trial, but {FILE} cannot be read "

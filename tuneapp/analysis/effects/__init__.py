@@ -1,0 +1,1 @@
+"""Studies of effects: plans of cells judged table by table, and curves that others wrote."""

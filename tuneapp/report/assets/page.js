@@ -13,8 +13,8 @@
   const VIRIDIS = ["#fde725", "#b5de2b", "#6ece58", "#35b779", "#1f9e89", "#26828e", "#31688e", "#3e4989", "#482878", "#440154"];
   const scaleStops = () => (dark.matches ? VIRIDIS.slice(0, 9).reverse() : VIRIDIS.slice(1));
   const cssColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const stateColour = { finished: "green", stopped: "orange", diverged: "purple", failed: "red", running: "sky" };
-  const stateWords = { finished: "finished", stopped: "stopped early", diverged: "diverged", failed: "failed", running: "running" };
+  const stateColour = { finished: "green", limited: "green", stopped: "orange", diverged: "purple", failed: "red", running: "sky" };
+  const stateWords = { finished: "finished", limited: "cut at the limit of iterations", stopped: "stopped early", diverged: "diverged", failed: "failed", running: "running" };
 
   function share(value) {
     let [low, high] = data.limits;
@@ -71,7 +71,8 @@
   }
 
   function tipOfTrial(trial) {
-    const result = trial.v === null ? "no result" : `${data.metric}: ${format(trial.v)}`;
+    const at = trial.s === "stopped" ? `, stopped at ${trial.i}` : "";
+    const result = trial.v === null ? "no result" : `${data.metric}: ${trial.t}${at}`;
     const config = data.axes.map((axis, i) => (trial.c[i] === "" ? null : `${axis.name}: ${trial.c[i]}`)).filter(Boolean);
     return tip([`trial ${trial.n}, ${stateWords[trial.s]}`, result, ...config.slice(0, 12)]);
   }
@@ -80,7 +81,7 @@
     return {
       animation: false,
       textStyle: { color: cssColour("ink"), fontFamily: "system-ui, sans-serif" },
-      grid: { left: 30, right: 20, top: 20, bottom: 58, containLabel: true },
+      grid: { left: 42, right: 20, top: 20, bottom: 58, containLabel: true },
       legend: { bottom: 0, left: 0, textStyle: { color: cssColour("ink") }, itemWidth: 18, itemHeight: 10, itemGap: 8, type: "plain" },
       tooltip: {
         trigger: "item", confine: true, backgroundColor: cssColour("panel"), borderColor: cssColour("line"),
@@ -172,13 +173,12 @@
       series.push({ type: "line", silent: true, symbol: "none", step: "end", name: "random alone, median", data: band.map((p) => [p[0], p[2]]), lineStyle: { type: "dashed", width: 1.5, color: cssColour("blue") }, itemStyle: { color: cssColour("blue") } });
     }
     series.push({ type: "line", name: "this search", step: "end", symbolSize: 7, data: steps, lineStyle: { width: 2.5, color: cssColour("red") }, itemStyle: { color: cssColour("red") } });
-    const shown = [...steps.map((p) => p[1]), ...(band ? band.map((p) => p[2]) : [])];
-    const low = Math.min(...shown), high = Math.max(...shown), margin = 0.1 * (high - low || Math.abs(high) || 1);
+    const { limits: [low, high], name } = data.progress, margin = 0.1 * (high - low);
     paint("chart-best", {
       ...base(),
       xAxis: axisStyle("trials ended", { min: 0, minInterval: 1 }),
-      yAxis: upward(data.metric, shown.length ? { min: Number((low - margin).toPrecision(3)), max: Number((high + margin).toPrecision(3)) } : {}),
-      tooltip: { ...base().tooltip, formatter: (p) => tip([`${data.metric} ${format(p.value[1])}`, `after ${p.value[0]} trials`]) },
+      yAxis: upward(name, steps.length ? { min: Number((low - margin).toPrecision(3)), max: Number((high + margin).toPrecision(3)) } : {}),
+      tooltip: { ...base().tooltip, formatter: (p) => tip([`${name} ${format(p.value[1])}`, `after ${p.value[0]} trials`]) },
       series,
     });
   }
@@ -249,13 +249,12 @@
       ...base(),
       legend: { ...base().legend, data: names.filter((name) => present.has(name)) },
       xAxis: axisStyle("iteration (epoch or round)", { minInterval: 1, min: "dataMin", max: "dataMax", axisLabel: { color: cssColour("ink"), hideOverlap: true } }),
-      yAxis: upward(data.metric, limits),
+      yAxis: upward(data.curves.name, limits),
       tooltip: {
         ...base().tooltip,
         formatter: (p) => {
           const line = p.data && p.data.line ? p.data.line : lines[p.seriesIndex];
-          const last = line.p.at(-1);
-          return tip([`trial ${line.n}, ${stateWords[line.s]}`, `${data.metric} ${format(last[1])} at iteration ${last[0]}`]);
+          return tip([`trial ${line.n}, ${stateWords[line.s]}`, `${data.curves.name} ${line.t}`]);
         },
       },
       series,
@@ -306,7 +305,7 @@
     }));
   }
 
-  // The range to show, as the pictures have it: all, unless a few values far off would flatten the rest.
+  // The range to show, as the plots have it: all, unless a few values far off would flatten the rest.
   function bulk(values) {
     const all = values.filter((v) => v !== null).sort((a, b) => a - b);
     if (!all.length) return {};

@@ -32,17 +32,17 @@ MOST_FILES = 1000
 def import_curves(
     folder: Path, file: SpaceFile | None, runs_dir: Path, name: str | None, argv: Sequence[str] = ()
 ) -> RunDirectory:
-    """A run directory that holds the folder's curves, one CSV a run, and the plan that they make.
+    """A run directory that holds the folder's curves, one CSV per run, and the plan that they make.
 
     A file's name tells its config: `lr_0.05_wd_0_relu_constant.csv`, with `seed_1` where there are several.
-    One row an iteration; an accuracy in per cent becomes a share. With a study's space file its tables, words
-    and claims are used; without one, each hyperparameter that the files vary alone is a table. Raises
+    One row per iteration; an accuracy in per cent becomes a share. With a study's space file its tables,
+    words and claims are used; without one, each hyperparameter that the files vary alone is a table. Raises
     UsageError for a folder without such files.
     """
     paths = sorted(folder.glob("*.csv")) if folder.is_dir() else []
     if not 0 < len(paths) <= MOST_FILES:
         raise UsageError(
-            f"--from-csv must name a folder of 1 to {MOST_FILES} CSV files, one a run, "
+            f"--from-csv must name a folder of 1 to {MOST_FILES} CSV files, one per run, "
             f"but {folder} has {len(paths)}."
         )
     section = EffectsSection.read(file.effects or {}) if file else EffectsSection()
@@ -127,7 +127,7 @@ def _order(value: Any) -> tuple[int, float, str]:
 
 def _config(stem: str, words: Mapping[str, Any]) -> tuple[Config, int]:
     """(config, seed) of a file name: `lr_0.05_wd_0_relu` -> ({"lr": 0.05, "weight_decay": 0, …}, 0)."""
-    known = {**WORDS, **{word: meant for word, meant in words.items() if isinstance(meant, Mapping)}}
+    values = {**WORDS, **{word: meant for word, meant in words.items() if isinstance(meant, Mapping)}}
     names = {**NAMES, **{word: meant for word, meant in words.items() if isinstance(meant, str)}}
     parts = [part for part in re.split(r"[_\s=]+", stem) if part]
     config: Config = {}
@@ -135,10 +135,10 @@ def _config(stem: str, words: Mapping[str, Any]) -> tuple[Config, int]:
     while position < len(parts):
         rest = [part.lower() for part in parts[position:]]
         phrases = ["_".join(rest[:length]) for length in (3, 2, 1)]
-        phrase = next((phrase for phrase in phrases if phrase in known), None)
+        phrase = next((phrase for phrase in phrases if phrase in values), None)
         value_at = next((i for i, part in enumerate(rest[:4]) if _number(part) is not None), 0)
         if phrase is not None:
-            config |= known[phrase]
+            config |= values[phrase]
             position += phrase.count("_") + 1
         elif value_at:
             word = "_".join(rest[:value_at])
@@ -147,20 +147,20 @@ def _config(stem: str, words: Mapping[str, Any]) -> tuple[Config, int]:
         else:
             raise UsageError(
                 f"A file's name must tell its config as in lr_0.05_wd_0_relu_constant.csv, but of '{stem}' "
-                f"'{parts[position]}' is neither followed by a number nor one of {', '.join(known)}."
+                f"'{parts[position]}' is neither followed by a number nor one of {', '.join(values)}."
             )
     return config, int(config.pop("seed", 0))
 
 
 def _history(path: Path) -> list[Metrics]:
-    """One item a row: columns by our names, accuracies as shares."""
+    """One item per row: columns by our names, accuracies as shares."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} must be a CSV file in UTF-8, but is not: {error}.") from None
     if not rows:
-        raise UsageError(f"{path} must have a line of names and one line an epoch, but has no epoch.")
+        raise UsageError(f"{path} must have a line of names and one line per epoch, but has no epoch.")
     history: list[Metrics] = []
     for line, row in enumerate(rows, 2):
         metrics: Metrics = {}
