@@ -31,7 +31,7 @@ def net() -> nn.Module:
 
 
 def data() -> dict[str, np.ndarray]:
-    """Read once a worker."""
+    """Read once per worker."""
     if not _data:
         folder = Path(os.environ["TUNEAPP_DATA"]) / "mnist"
         _data["x"] = np.load(folder / "train_images.npy", mmap_mode="r").reshape(-1, 784)

@@ -4,9 +4,9 @@ from tuneapp.backends import BACKENDS, How, drive
 from tuneapp.studies import Observer, RunDirectory, Study
 
 
-def local(run: RunDirectory, observer: Observer | None = None) -> Study:
-    return drive(BACKENDS["local"](), run, observer or Observer(), How())
+def local(run: RunDirectory, observer: Observer | None = None, knows_limit: bool = True) -> Study:
+    return drive(BACKENDS["local"](), run, observer or Observer(), How(knows_limit=knows_limit))
 
 
-def ray(run: RunDirectory, observer: Observer | None = None) -> Study:
-    return drive(BACKENDS["ray"](), run, observer or Observer(), How())
+def ray(run: RunDirectory, observer: Observer | None = None, knows_limit: bool = True) -> Study:
+    return drive(BACKENDS["ray"](), run, observer or Observer(), How(knows_limit=knows_limit))

@@ -76,3 +76,56 @@ def hogs_memory_above_half(x: float) -> Iterator[dict[str, float]]:
             taken.append(np.ones(12_500_000))
         time.sleep(0.02)
     yield {"score": x}
+
+
+OWN_NAMES = (
+    "time",
+    "iteration",
+    "metrics",
+    "checkpoint",
+    "done",
+    "reason",
+    "ended",
+    "trial",
+    "event",
+    "seconds",
+)
+
+
+def reports_names_of_ours(x: float) -> Iterator[dict[str, float]]:
+    """Metrics under the names that records and tools keep for themselves; the best x is 0.3."""
+    for iteration in (1, 2):
+        yield dict.fromkeys(OWN_NAMES, abs(x - 0.3) + 1 / iteration)
+
+
+def validates_every_third(x: float) -> Iterator[dict[str, float]]:
+    for iteration in range(1, 10):
+        metrics = {"loss": 1 / iteration}
+        yield metrics | ({"score": x - 1 / iteration} if iteration % 3 == 0 else {})
+
+
+def never_validates(x: float) -> Iterator[dict[str, float]]:
+    for iteration in range(1, 4):
+        yield {"loss": x / iteration}
+
+
+def overfits(x: float, context: Context) -> Iterator[dict[str, float]]:
+    """Peaks at iteration 3, and leaves a checkpoint in each."""
+    for iteration in range(1, 7):
+        assert context.folder is not None
+        (context.folder / "state").write_text(str(iteration))
+        yield {"score": x - abs(iteration - 3)}
+
+
+def has_no_end(x: float) -> Iterator[float]:
+    while True:
+        yield x
+
+
+def works_for_a_while(x: float) -> Iterator[float]:
+    """0.1 s per iteration: it waits for time to pass, not for anybody."""
+    import time
+
+    for _ in range(3):
+        time.sleep(0.1)
+        yield x

@@ -19,7 +19,7 @@ CONFIG = SMALL | {
     "momentum": 0.5,
     "strategy": "fedadam",
 }
-TIMED = ("seconds", "client_updates_per_second", "actor_restarts")
+TIMED = ("iteration_seconds", "client_updates_per_second", "actor_restarts")
 
 
 def make_pool(actors):

@@ -333,7 +333,7 @@ def test_bad_folders_and_files_get_one_line(tmp_path: Path) -> None:
 
 
 def test_the_seven_published_curves_are_read_as_a_careful_reader_would(tmp_path: Path) -> None:
-    """Made after data/ai6103: validation loss turns at epoch 8 of 40, one seed a run."""
+    """Made after data/ai6103: validation loss turns at epoch 8 of 40, one seed per run."""
     folder = tmp_path / "csv"
     folder.mkdir()
     for lr, end in (("0.05", 55.5), ("0.2", 58.0)):

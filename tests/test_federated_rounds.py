@@ -17,7 +17,7 @@ from tuneapp.objective import Diverged
 from tuneapp.training import load_exported
 
 IMAGES = brightened_rows()
-TIMED = ("seconds", "client_updates_per_second")
+TIMED = ("iteration_seconds", "client_updates_per_second")
 
 
 def untimed(metrics):

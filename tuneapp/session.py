@@ -174,16 +174,16 @@ def federate(
     return study
 
 
-def plot_federation(study: Study, pictures: bool = True) -> None:
+def plot_federation(study: Study, show: Show) -> None:
     """The loss over rounds in plots/loss.png, and the report: as long again as a short federation takes."""
     from tuneapp import report
     from tuneapp.federated import plots
 
     assert study.folder is not None
-    if pictures:
+    if show.pictures:
         rounds = [each.metrics for each in study.trials[0].history]
         plots.loss_curves({study.name: rounds}, study.folder / "plots" / "loss.png")
-    report.write(RunDirectory(study.folder), pictures)
+    report.write(RunDirectory(study.folder), show.pictures, show.observer.tell)
 
 
 def resume(

@@ -385,7 +385,7 @@ class Options:
     metric_regex: Annotated[
         tuple[str, ...],
         Setting(
-            "Where the --command prints its result: 'loss=([0-9.]+)', its last match counts; (?P<name>...) "
+            "Where the --command prints its result: 'loss={number}', its last match counts; (?P<name>...) "
             "names a metric. Repeatable.",
             "What to tune",
             commands=("tune",),

@@ -11,7 +11,7 @@ examples, targets = load_diabetes(return_X_y=True)
 
 
 def score(config: dict) -> Iterator[dict[str, float]]:
-    """One dict an iteration: boosting yields as its trees grow, so that early stopping applies."""
+    """One dict per iteration: boosting yields as its trees grow, so that early stopping applies."""
     if config["booster"] == "linear":
         model = ElasticNet(alpha=config["alpha"], l1_ratio=config["l1_ratio"])
         yield {"rmse": rmse(model)}

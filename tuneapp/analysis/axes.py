@@ -70,12 +70,6 @@ class Axis:
             return min(self.high, root * root)
         return self.low * (1 - unit) + self.high * unit
 
-    def label_at(self, unit: float) -> str:
-        """What stands at a position, in words."""
-        if not self.numeric:
-            return text(self.choices[round(unit * (len(self.choices) - 1))])
-        return number(round(self.at(unit)) if self.integer else self.at(unit))
-
     def grid(self, steps: int) -> Array:
         """Positions to evaluate: so many, evenly, on numbers; each choice once."""
         if self.numeric:

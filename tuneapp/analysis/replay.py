@@ -121,7 +121,7 @@ def curves_of_study(study: Study) -> list[Curve]:
 
 
 def curves_of_folder(folder: Path, metric: Metric) -> list[Curve]:
-    """One curve a CSV file: a row an iteration, the metric a column, the iterations in the first column.
+    """One curve per CSV file: one row per iteration, which the first column names, a column for the metric.
 
     Raises UsageError where there is no such file or column, or where a value is no number.
     """

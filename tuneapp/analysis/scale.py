@@ -70,7 +70,7 @@ class Scale:
 
     def named(self, name: str) -> str:
         """`score (× 1e308)`: the name of what is drawn, with its unit where it has one."""
-        return name if self.unit == 1.0 else f"{name} (× {self.unit:.0e})"
+        return name if self.unit == 1.0 else f"{name} (× {f'{self.unit:.0e}'.replace('+', '')})"
 
 
 def _without_penalties(ordered: list[float], mode: str) -> list[float]:

@@ -65,13 +65,13 @@ class Session:
         how: "How | None" = None,
     ) -> None:
         self.run, self.observer, self.how = run, observer, how or How()
-        self.study = run.read()
         self._stack = ExitStack()
         self._unfinished: deque[Trial] = deque()
         self._worked: dict[int, float] = {}  # trial -> seconds that its earlier lives have worked
         self._scores: dict[int, float] = {}  # trial -> best score so far, where a metric counts at its best
         self._broken_observer = False
         self._told_of_leftovers = False
+        self.study: Study
         self.search: Search
         self.rule: Rule
 
@@ -164,7 +164,7 @@ class Session:
 
     def close(self) -> None:
         """Write that the study is at its end, if every trial is over and the search wants no more."""
-        if self.study.over < len(self.study.trials) or not self._search(1).exhausted:
+        if self.study.over < len(self.study.trials) or not self.exhausted:
             return
         best = self.study.best
         for trial in self.study.trials:

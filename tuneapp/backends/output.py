@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ class Output:
         """Give 1 and 2 back; an empty file is deleted."""
         faulthandler.cancel_dump_traceback_later()
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            with suppress(
+                AttributeError, ValueError, OSError
+            ):  # a trial put it away, closed it or what is below
+                stream.flush()
         _cutter().watch(None)
         faulthandler.disable()
         for (fd, before, stream), name in zip(self.replaced, NAMES, strict=True):

@@ -126,6 +126,8 @@ class Runner:
         """The trial's metrics, from the iteration of its checkpoint on: that one is reported again, since
         the process may have died before anyone heard of it."""
         task = tasks.build(self.request, self.function)
+        if self.baseline is not None:
+            self.baseline.seed_torch()
         self.keeps = task.keeps
         context = Context.of(
             self.request,

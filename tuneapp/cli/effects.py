@@ -122,7 +122,7 @@ def _judge_curves(folder: Path, space: str | None, run: "RunSettings", as_json: 
 
     file = files.load(space) if space else None
     made = import_curves(folder, file, run.runs_dir, run.name, sys.argv[1:])
-    report.write(made, run.pictures)
+    report.write(made, run.pictures, lambda line: typer.echo(line, err=True))
     options.finish(made.read(), as_json)
 
 

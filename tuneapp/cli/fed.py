@@ -161,10 +161,10 @@ def _train(request: "Request", run: "RunSettings", as_json: bool, notes: list[st
     tell = (lambda line: None) if run.quiet or as_json else _say
     for note in notes:
         tell(note)
-    show = session.Show(observer=round_lines(tell))
+    show = session.Show(round_lines(tell), pictures=run.pictures)
     study = session.federate(request, run.runs_dir, run.name, sys.argv[1:], show, eager)
     _print_federation(study, as_json)
-    session.plot_federation(study, run.pictures)
+    session.plot_federation(study, show)
     tell(f"report {study.folder}/report.html")
     options.leave(study)
 

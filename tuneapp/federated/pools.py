@@ -84,7 +84,7 @@ class ClientWorker:
         """The clients at positions block[0] to before block[1] of the orders."""
         positions = range(*block)
         losses = np.zeros(len(positions))
-        with one_thread(), np.errstate(all="ignore"):  # the server looks for inf and nan, once a round
+        with one_thread(), np.errstate(all="ignore"):  # the server looks for inf and nan once per round
             trained = self.client_sgd.train(state, orders.lr, self._jobs(orders, positions))
 
             def weighted_update(position: int) -> Weights:

@@ -111,7 +111,8 @@ def rounds(
 ) -> Iterator[Metrics]:
     """Yields after each round train_loss (summed over a client's local steps, averaged over clients),
     val_loss, val_accuracy (a share of 1), client_updates_per_second (of training), clients_answered,
-    actor_restarts and seconds; with `per_client` also client_accuracy_mean and client_accuracy_worst_tenth.
+    actor_restarts and iteration_seconds; with `per_client` also client_accuracy_mean and
+    client_accuracy_worst_tenth.
 
     Evaluation runs every `eval_every` rounds and after the last one. Rounds in between repeat the most recent
     evaluation. There are config["rounds"] rounds, and at most `context.max_iterations`. The numbers are the
@@ -177,7 +178,7 @@ def rounds(
             "client_updates_per_second": len(orders.clients) / (trained - began),
             "clients_answered": float(len(orders.clients)),
             "actor_restarts": float(update.restarts),
-            "seconds": time.perf_counter() - began,
+            "iteration_seconds": time.perf_counter() - began,
         }
 
 

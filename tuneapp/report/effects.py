@@ -8,7 +8,12 @@ from tuneapp.report.tables import table as plain_table
 from tuneapp.search.plan import Plan
 
 PANELS = (("train_loss", "val_loss"), ("train_accuracy", "val_accuracy"))  # as the studies draw them
-ASIDE = ("lr", "seconds", "examples_per_second", "clients")  # metrics that are no panel by themselves
+ASIDE = (
+    "lr",
+    "iteration_seconds",
+    "examples_per_second",
+    "clients",
+)  # metrics that are no panel by themselves
 
 
 def effects_text(effects: Effects) -> str:

@@ -27,7 +27,7 @@ CANDIDATES = 1500  # drawn over the whole cube
 PARENTS, CHILDREN = 10, 30  # the best of them, and how many points are tried near each
 RADII = (0.2, 0.1, 0.05, 0.02, 0.01, 0.004)  # ever nearer
 FANTASIES = 8  # guesses of what pending trials will give
-MOST = 256  # observations that the process is fitted to: 1,000 would take seconds an ask
+MOST = 256  # observations that the process is fitted to: 1,000 would take seconds per ask
 
 
 class Bayes:

@@ -113,7 +113,7 @@ def parse(text: str, source: str = "search space") -> SpaceFile:
 
 
 def dump(file: SpaceFile) -> str:
-    """The YAML text, one line a hyperparameter. `parse(dump(f)) == f`."""
+    """The YAML text, one line per hyperparameter. `parse(dump(f)) == f`."""
     space = file.space.to_dict()
     lines = [f"version: {VERSION}"]
     if file.task is not None:

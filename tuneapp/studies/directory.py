@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from filelock import FileLock, Timeout
 from tuneapp.errors import TuneappError, UsageError, nearest
 from tuneapp.files import write_whole
 from tuneapp.settings import Request
-from tuneapp.studies.events import Event, from_line, to_line
+from tuneapp.studies.events import Event, Reported, from_line, to_line
 from tuneapp.studies.study import Study
 
 FORMAT = 1  # of run.json and trials.jsonl; 0.1.0 named none, and is read as well
@@ -118,16 +119,16 @@ class RunDirectory:
         Raises UsageError where there is none, TuneappError where its record was damaged or is of a newer
         version.
         """
-        study = self._blank()
+        study, made_by = self._blank()
         for number, event in self._events():
             try:
-                study.apply(event)
+                study.apply(event if made_by else _of_0_1_0(event))
             except TuneappError as error:
                 raise TuneappError(f"{self.events_file}, line {number}: {error}") from None
         return study
 
-    def _blank(self) -> Study:
-        """The study before its first event."""
+    def _blank(self) -> tuple[Study, int]:
+        """The study before its first event, and the format that it was written in."""
         file = self.path / "run.json"
         try:
             facts = json.loads(file.read_text(encoding="utf-8"))
@@ -137,7 +138,7 @@ class RunDirectory:
                 raise TuneappError(
                     f"{file} has format {made_by}, but this tuneapp reads up to {FORMAT}; use a newer one."
                 )
-            return Study(Request.from_json(request), folder=self.path, facts=facts)
+            return Study(Request.from_json(request), folder=self.path, facts=facts), made_by
         except FileNotFoundError:
             raise UsageError(
                 f"{self.path} is no run directory: it has no run.json. `tuneapp runs` lists them."
@@ -159,6 +160,16 @@ class RunDirectory:
                 ) from None
             if event is not None:
                 yield number, event
+
+
+def _of_0_1_0(event: Event) -> Event:
+    """What its tasks reported as `seconds` of an epoch or a round is called `iteration_seconds` now: there a
+    metric of the name `seconds` meant the whole trial's time all the same."""
+    own = {"examples_per_second", "client_updates_per_second"}
+    if not isinstance(event, Reported) or "seconds" not in event.metrics or not own & set(event.metrics):
+        return event
+    renamed = {"iteration_seconds" if key == "seconds" else key: v for key, v in event.metrics.items()}
+    return replace(event, metrics=renamed)
 
 
 def find_run(name: str, runs_dir: Path) -> RunDirectory:

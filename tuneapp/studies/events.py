@@ -168,8 +168,16 @@ def _read(name: str, value: Any) -> Any:
     if not fits:
         raise TuneappError(f"must have {what} as `{name}`, but has {json.dumps(value):.40}")
     if name == "metrics":
-        return {key: float(item) if isinstance(item, str) else item for key, item in value.items()}
+        return {key: _metric(item) for key, item in value.items()}
     return value
+
+
+def _metric(value: str | float) -> float:
+    """Whole numbers beyond the largest float, which somebody else may have written, are infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return -math.inf if str(value).startswith("-") else math.inf
 
 
 def _is_metric(value: Any) -> bool:

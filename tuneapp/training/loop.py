@@ -42,7 +42,8 @@ def train(
     precision: str = "auto",
 ) -> Iterator[Metrics]:
     """Yields after each epoch train_loss, train_accuracy (of the augmented images, as they were learned
-    from), val_loss, val_accuracy, lr (of the last step), seconds, examples_per_second (of training).
+    from), val_loss, val_accuracy, lr (of the last step), iteration_seconds and
+    examples_per_second (of training).
 
     Losses are cross-entropies without label smoothing, accuracies shares of 1. `examples` are drawn by class
     and `split_seed`, and `val_share` of them set apart for validation. The weights, the order of examples
@@ -112,7 +113,7 @@ def train(
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
             "lr": lr,
-            "seconds": time.perf_counter() - began,
+            "iteration_seconds": time.perf_counter() - began,
             "examples_per_second": train_batches.examples / (trained - began),
         }
 

@@ -95,7 +95,7 @@ class Effects:
         through = [run for run in runs if run.final(self.metric.name) is not None]
         pick = max if self.metric.mode == "max" else min
         series = [run.series(self.metric.name) for run in through]
-        took = finite(seconds for run in runs for _, seconds in run.curves.get("seconds", ()))
+        took = finite(seconds for run in runs for _, seconds in run.curves.get("iteration_seconds", ()))
         trials = self.by_config.get(key(config), {}).values()
         others = [run for run in everything if run.value != label]
         return Row(

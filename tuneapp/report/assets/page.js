@@ -81,7 +81,7 @@
     return {
       animation: false,
       textStyle: { color: cssColour("ink"), fontFamily: "system-ui, sans-serif" },
-      grid: { left: 30, right: 20, top: 20, bottom: 58, containLabel: true },
+      grid: { left: 42, right: 20, top: 20, bottom: 58, containLabel: true },
       legend: { bottom: 0, left: 0, textStyle: { color: cssColour("ink") }, itemWidth: 18, itemHeight: 10, itemGap: 8, type: "plain" },
       tooltip: {
         trigger: "item", confine: true, backgroundColor: cssColour("panel"), borderColor: cssColour("line"),
