@@ -51,7 +51,7 @@ def replay(run: RunDirectory, observer: Observer) -> None:
 
 def text_of(study: Study, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    progress = live.Progress(study)
+    progress = live.LiveProgress(study)
     progress.over_at_start, progress.began = 0, time.monotonic() - 90
     console.print(live.live_table(study, progress))
     assert isinstance(console.file, io.StringIO)
