@@ -17,6 +17,7 @@ from tuneapp.backends import BACKENDS, How, drive, machine
 from tuneapp.declarations import declared
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context
+from tuneapp.search import make_search
 from tuneapp.settings import Metric, MetricSettings, Options, Request, Settings
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load
@@ -137,6 +138,8 @@ def start(
     _check_show(show)
     task = task or tasks.from_record(request)
     facts, pickled = task.check(request).facts, task.pickled()
+    space = SearchSpace.from_dict(request.space)  # a search may refuse it, and that before a folder is made
+    make_search(space, request.metric, request.search, request.scheduler, also=request.also)
     run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), "backend": backend, **facts})
     task.freeze(run.path / "source")
     for line in (f"run {run.path}", *task.notes(request)):
