@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from tuneapp.backends.base import Backend, How, Session, drive
+from tuneapp.backends.base import Backend, How, Session, drive, search_of
 
-__all__ = ["BACKENDS", "Backend", "How", "Session", "drive"]
+__all__ = ["BACKENDS", "Backend", "How", "Session", "drive", "search_of"]
 
 
 def _named(module: str) -> Callable[[], Backend]:

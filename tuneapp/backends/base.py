@@ -18,6 +18,7 @@ from tuneapp.backends import checkpoints, output
 from tuneapp.backends.outcomes import End, Outcomes, Report
 from tuneapp.backends.runner import describe, explain_death
 from tuneapp.search import Search, make_search
+from tuneapp.settings import Request
 from tuneapp.spaces import SearchSpace
 from tuneapp.stopping import Rule, make_rule
 from tuneapp.studies import (
@@ -243,11 +244,7 @@ class Session:
 
     def _search(self, in_flight: int) -> Search:
         """A search that has been told everything that the study holds."""
-        request = self.study.request
-        space = SearchSpace.from_dict(request.space)
-        search = make_search(
-            space, request.metric, request.search, request.scheduler, in_flight, request.also
-        )
+        search = search_of(self.study.request, in_flight)
         for trial in self.study.trials:
             search.tell(trial)
         return search
@@ -269,6 +266,12 @@ class Session:
                 f"trial {trial.number} left behind {end.replace_worker}; its worker was replaced, as after "
                 "any trial that does so (a worker's start costs a second or so)."
             )
+
+
+def search_of(request: Request, in_flight: int = 1) -> Search:
+    """The search of a request, which was told nothing yet. Raises UsageError for one that can't be."""
+    space = SearchSpace.from_dict(request.space)
+    return make_search(space, request.metric, request.search, request.scheduler, in_flight, request.also)
 
 
 def drive(backend: Backend, run: RunDirectory, observer: Observer, how: How | None = None) -> Study:
