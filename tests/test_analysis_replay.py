@@ -76,11 +76,7 @@ def test_no_grace_beyond_the_longest_trial_and_no_replay_of_nothing():
 def test_curves_of_a_study_are_scores_and_leave_out_what_never_reported():
     study = Study(Request("task", {"hyperparameters": {}}, Metric("loss", "min")))
     for number, losses in enumerate([[0.9, 0.5], [0.8, float("nan")], []]):
-<<<<<<< HEAD
-        history = [Iteration(k + 1, 0.0, {"loss": loss}) for k, loss in enumerate(losses)]
-=======
         history = [Iteration(k, 0.0, {"loss": loss}) for k, loss in enumerate(losses, 1)]
->>>>>>> main
         study.trials.append(Trial(number, {}, "random", 0, TrialState.FINISHED, history))
     assert curves_of_study(study) == [Curve("0", [(1, -0.9), (2, -0.5)]), Curve("1", [(1, -0.8)])]
 

@@ -303,12 +303,7 @@ def test_a_guessed_mode_is_told_and_a_named_one_is_not(
     ("settings", "says"),
     [
         ({"sampels": 3}, "No setting named 'sampels'.*Did you mean 'samples'"),
-<<<<<<< HEAD
-        ({"search": "cells"}, "runs the plan of `tuneapp effects`"),
-        ({"search": "cell"}, "`search` must be bayes"),
-=======
         ({"search": "cells"}, "The search `cells` runs the plan of `tuneapp effects`"),
->>>>>>> main
         ({"eval_every": 2}, "`eval_every` is a setting of a federation, but digits is an image set"),
         ({"metric": ["a", "b", "c"]}, "two metrics at most"),
     ],

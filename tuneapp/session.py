@@ -17,7 +17,6 @@ from tuneapp.backends import BACKENDS, How, drive, machine, search_of
 from tuneapp.declarations import declared
 from tuneapp.errors import TuneappError, UsageError, lookup
 from tuneapp.objective import Context
-from tuneapp.search import make_search
 from tuneapp.settings import Metric, MetricSettings, Options, Request, Settings
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load
@@ -138,12 +137,7 @@ def start(
     _check_show(show)
     task = task or tasks.from_record(request)
     facts, pickled = task.check(request).facts, task.pickled()
-<<<<<<< HEAD
-    space = SearchSpace.from_dict(request.space)  # a search may refuse it, and that before a folder is made
-    make_search(space, request.metric, request.search, request.scheduler, also=request.also)
-=======
     search_of(request)  # refuses what it could not do, before there is a folder
->>>>>>> main
     run = RunDirectory.create(runs_dir, name, request, {**provenance(argv), "backend": backend, **facts})
     task.freeze(run.path / "source")
     for line in (f"run {run.path}", *task.notes(request)):
