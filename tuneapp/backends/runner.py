@@ -93,13 +93,13 @@ class Runner:
             reason, trace = self.died_before
             return (End(TrialState.FAILED, explain_death(self.request, reason), trace),)
         assert self.results is not None
-        began = time.perf_counter()
+        self.began = time.perf_counter()
         try:
             metrics = next(self.results)
         except BaseException as error:
-            self.seconds += time.perf_counter() - began
+            self.seconds += time.perf_counter() - self.began
             return (self._end(error),)
-        self.seconds += time.perf_counter() - began
+        self.seconds += time.perf_counter() - self.began
         kept = self.resumed_from
         if kept is None and self.keeps:
             kept = self.checkpoints.keep(self.iterations, metrics, self.request.metric)
@@ -147,6 +147,7 @@ class Runner:
             self.iterations, context.checkpoint, metrics = latest[0]
             self.resumed_from = context.checkpoint
             yield metrics
+        self.began = time.perf_counter()  # what came before, importing and loading, is the worker's start
         result = task.objective(config, context)
         self.plain = not isinstance(result, Iterator)
         for metrics in iterate(result, self.request.metric, reported=context.checkpoint is not None):
