@@ -12,8 +12,8 @@
 | tuneapp, Ray, bayes | 100 | 4.7 | | | 13 files, 0.7 MB |
 
 Of 1,000 trials: two rounds of the three in turn. On 2 cores of an AMD EPYC that others used as well (load 6
-to 12: one set-up differs by half between two rounds): read ratios, and CPU before trials/s. Ray 2.60.0, Python
-3.11.7; the commands are in benchmarks/README.md.
+to 12: one set-up differs by half between two rounds): read ratios, and CPU before trials/s. Ray 2.60.0,
+Python 3.11.7; the commands are in benchmarks/README.md.
 
 A throughput is trials / the time from the first trial's end to the last one's. CPU is that of the driver's
 process per trial, over the 800 trials before the mark; memory is its resident set there. Files and bytes
