@@ -6,6 +6,7 @@
 | tuneapp, Ray, random | 1000 | 130.3 and 118.3 | 1.78 and 1.98 | 248 | 13 files, 1.7 MB |
 | Ray Tune, random, class, best settings | 1000 | 73.4 and 18.3 | 6.61 and 8.07 | 259 | 1005 files, 9.7 MB |
 | tuneapp, local, random | 10000 | 115.7 | 0.90 / 0.75 / 1.06 | 142 / 151 / 160 | 13 files, 8.1 MB |
+| the same again | 10000 | 212.9 | 0.90 / 0.62 / 0.65 | 142 / 151 / 160 | 13 files, 8.0 MB |
 | tuneapp, Ray, random | 10000 | 57.7 | 1.85 / 2.38 / 2.29 | 248 / 256 / 267 | 13 files, 8.1 MB |
 | the same again | 10000 | 75.0 | 2.04 / 2.51 / 2.15 | 248 / 255 / 267 | 13 files, 8.0 MB |
 | Ray Tune, random, class, best settings | 5000 | 32.8 | 8.42 / 8.74 | 261 / 366 | 5005 files, 48.8 MB |
