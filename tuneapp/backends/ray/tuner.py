@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import ray
 from ray import tune
+from ray.tune import TuneError
 from ray.tune.callback import Callback
 
 from tuneapp.backends import checkpoints, machine
@@ -99,7 +100,7 @@ def _fit(session: Session, at_once: int, callbacks: list[Callback]) -> Exception
             stack.enter_context(lean.switched_on())
         try:
             tuner.fit()
-        except (RuntimeError, OSError, EOFError) as error:  # out of memory, disk full: our record goes on
+        except (TuneError, RuntimeError, OSError, EOFError) as error:  # no memory, no room: our record goes on
             return error
     return None
 
