@@ -100,7 +100,7 @@ def _fit(session: Session, at_once: int, callbacks: list[Callback]) -> Exception
             stack.enter_context(lean.switched_on())
         try:
             tuner.fit()
-        except (TuneError, RuntimeError, OSError, EOFError) as error:  # no memory, no room: our record goes on
+        except (TuneError, RuntimeError, OSError, EOFError) as error:  # no memory, no room
             return error
     return None
 
