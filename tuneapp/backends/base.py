@@ -82,7 +82,7 @@ class Session:
         self.study = self.run.read()
         self.study.race = Race(self.study.metric, (trial for trial in self.study.trials if trial.over))
         self.journal = Journal(self.run, self.study, [self._heard])
-        self._stack.enter_context(_ended_as_by_ctrl_c())
+        self._stack.enter_context(ended_as_by_ctrl_c())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -289,7 +289,7 @@ def drive(backend: Backend, run: RunDirectory, observer: Observer, how: How | No
 
 
 @contextmanager
-def _ended_as_by_ctrl_c() -> Iterator[None]:
+def ended_as_by_ctrl_c() -> Iterator[None]:
     """A cluster's queue, a closed terminal or `kill` ends a study as Ctrl-C does: saved, to be resumed."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -12,7 +12,7 @@ from ray.tune import TuneError
 from ray.tune.callback import Callback
 
 from tuneapp.backends import checkpoints, machine
-from tuneapp.backends.base import Session
+from tuneapp.backends.base import Session, ended_as_by_ctrl_c
 from tuneapp.backends.ray import client_actors, cluster, lean
 from tuneapp.backends.ray.adapters import (
     UNLIMITED,
@@ -96,6 +96,7 @@ def _fit(session: Session, at_once: int, callbacks: list[Callback]) -> Exception
         )
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # Ray's, about Ray
+        stack.enter_context(ended_as_by_ctrl_c())  # again: Ray has put a handler of its own for SIGTERM
         if is_lean:
             stack.enter_context(lean.switched_on())
         try:
