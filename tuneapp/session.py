@@ -192,8 +192,10 @@ def resume(
     show: Show,
     backend: str | None = None,
     function: Callable[..., Any] | None = None,
+    budget: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Go on with a study that was interrupted; `samples` raises its number of trials.
+    """Go on with a study that was interrupted; `samples` raises its number of trials, and `budget` has what
+    is new of its Budget, by field.
 
     Only what is missing is computed, on the backend it was begun with or on another. function: of a study
     whose function was passed by value.
@@ -207,14 +209,15 @@ def resume(
     pickled = task.pickled()
     with run.lock():
         run.mend()
-        if samples is not None and samples != settings.samples:
-            if samples < len(study.trials):
+        samples = settings.samples if samples is None else samples
+        if samples != settings.samples or budget:
+            if samples < len(study.trials) and samples != settings.samples:
                 raise UsageError(
                     f"`--samples` must be at least the {len(study.trials)} trials that {study.name} has, "
                     f"but got {samples}; `+20` adds twenty."
                 )
             # The warm-up stays as it was: it is over, or part of what was planned.
-            Journal(run, study).write(Extended(samples, settings.warmup_trials))
+            Journal(run, study).write(Extended(samples, settings.warmup_trials, dict(budget or {}) or None))
     return _carry_on(run, show, backend, pickled, task.knows_limit)
 
 

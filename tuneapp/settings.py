@@ -245,6 +245,23 @@ class SchedulerSettings:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """When a study ends, beside its number of samples."""
+
+    keep_going: Annotated[
+        bool,
+        Setting(
+            "Go on though the first three trials failed alike; else they end the study.",
+            "End of the study",
+            commands=(*STUDIES, "resume"),
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class Resources:
     """What a trial may use of the machine."""
 
@@ -461,6 +478,7 @@ class Settings:
     metric: MetricSettings = MetricSettings()
     search: SearchSettings = SearchSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    budget: Budget = Budget()
     resources: Resources = Resources()
     options: Options = Options()
     run: RunSettings = RunSettings()
@@ -493,6 +511,7 @@ class SettingsDict(TypedDict, total=False):
     max_iterations: int | None
     grace: int | None
     reduction: int | None
+    keep_going: bool | None
     cpus: float | None
     gpus: float | None
     concurrent: int | None
@@ -562,6 +581,7 @@ class Request:
     options: dict[str, Any] = field(default_factory=dict)  # the task's own: data_dir, examples, precision …
     search: SearchSettings = SearchSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    budget: Budget = Budget()
     resources: Resources = Resources()
 
     def __post_init__(self) -> None:
@@ -585,6 +605,7 @@ class Request:
             also=tuple(_of_known_keys(Metric, each) for each in data.get("also", ())),
             search=_of_known_keys(SearchSettings, data["search"]),
             scheduler=_of_known_keys(SchedulerSettings, data["scheduler"]),
+            budget=_of_known_keys(Budget, data.get("budget", {})),
             resources=_of_known_keys(Resources, data["resources"]),
         )
 

@@ -36,6 +36,7 @@ from tuneapp.studies import (
     Study,
     Trial,
     TrialState,
+    budget,
 )
 
 
@@ -71,6 +72,8 @@ class Session:
         self._scores: dict[int, float] = {}  # trial -> best score so far, where a metric counts at its best
         self._broken_observer = False
         self._told_of_leftovers = False
+        self.ended_by = ""  # what ends the study now, before its samples do; one of events.ENDINGS
+        self._failures: list[Ended] = []  # of this life, while no trial has ended well
         self.study: Study
         self.search: Search
         self.rule: Rule
@@ -105,6 +108,8 @@ class Session:
     def next(self) -> Trial | None:
         """The next trial to start: first those that an earlier life left unfinished. None: there is none now,
         or none any more where `exhausted`."""
+        if self.ended_by:
+            return None
         if self._unfinished:
             return self._unfinished.popleft()
         proposal = None if self.search.exhausted else self.search.ask()
@@ -116,7 +121,7 @@ class Session:
 
     @property
     def exhausted(self) -> bool:
-        return not self._unfinished and self.search.exhausted
+        return bool(self.ended_by) or (not self._unfinished and self.search.exhausted)
 
     def start(self, trial: Trial) -> None:
         """A worker takes the trial."""
@@ -138,7 +143,7 @@ class Session:
                 return False
             if not self._report(trial, outcome, worker, ends=following is not None):
                 return False
-        return True
+        return not self.ended_by
 
     def lose(self, trial: Trial, cause: str) -> None:
         """A trial's process died. `cause` is what the driver knows; the process may have said more."""
@@ -163,14 +168,15 @@ class Session:
         self.observer.tell(line)
 
     def close(self) -> None:
-        """Write that the study is at its end, if every trial is over and the search wants no more."""
-        if self.study.over < len(self.study.trials) or not self.exhausted:
+        """Write that the study is at its end, if something ended it, or every trial is over and the search
+        wants no more. Trials that were left unfinished keep their checkpoints: a resume goes on with them."""
+        if not self.ended_by and (self.study.over < len(self.study.trials) or not self.exhausted):
             return
         best = self.study.best
         for trial in self.study.trials:
-            if trial.checkpoint is not None and trial is not best:
+            if trial.over and trial.checkpoint is not None and trial is not best:
                 checkpoints.of_trial(self.run.path, trial.number).delete()
-        self.journal.write(Closed())
+        self.journal.write(Closed(self.ended_by or "samples"))
 
     def _report(self, trial: Trial, report: Report, worker: str, ends: bool) -> bool:
         limit, metric = self.study.request.scheduler.max_iterations, self.study.metric
@@ -211,10 +217,31 @@ class Session:
         worked = None if seconds is None else round(self._worked.get(trial.number, 0.0) + seconds, 6)
         race = self.study.race
         assert race is not None
-        self.journal.write(Ended(trial.number, state, reason, details, worked))
+        ended = Ended(trial.number, state, reason, details, worked)
+        self.journal.write(ended)
+        if state is TrialState.FAILED:
+            self._fail_early(ended)
         if not self.study.several_seeds:  # else every trial may yet be the best of the best config
             for loser in race.losers:
                 checkpoints.of_trial(self.run.path, loser.number).delete()
+
+    def _fail_early(self, failure: Ended) -> None:
+        """End the study where the first trials fail alike: the next ones would, too."""
+        study = self.study
+        if study.request.budget.keep_going or self.ended_by:
+            return
+        self._failures.append(failure)
+        alike = budget.alike(study, self._failures)
+        if not alike:
+            return
+        self.ended_by = "failures"
+        reason = alike[0].reason.strip().splitlines()[0]
+        self.tell(
+            f"{budget.ALIKE} trials failed alike and none ended well, which ends the study: {reason}; once "
+            f"the cause is mended, `tuneapp resume {study.name}` tries again (--keep-going: whatever fails)"
+        )
+        if alike[0].details:
+            self.tell(f"the first of them, trial {alike[0].trial}:\n{alike[0].details.rstrip()}")
 
     def _heard(self, event: Event) -> None:
         """After the file and the study: the search, then whoever watches."""
@@ -273,7 +300,7 @@ class Session:
 def drive(backend: Backend, run: RunDirectory, observer: Observer, how: How | None = None) -> Study:
     """Run all trials that the request asks for and the record does not hold yet; returns the study.
 
-    One whose trials are not all over was interrupted; calling this again goes on.
+    One that is not closed was interrupted; calling this again goes on.
     """
     with Session(run, observer, how) as session:
         try:

@@ -29,6 +29,7 @@ OF_A_SEARCH = (
     "scheduler",
     "grace",
     "reduction",
+    "keep_going",
     "concurrent",
     "trial_timeout",
     "log",

@@ -21,6 +21,7 @@ PANELS = (
     "Search",
     "Metric",
     "Stopping",
+    "End of the study",
     "Training",
     "Resources",
     "Output",

@@ -85,7 +85,8 @@ def headline(analysis: Analysis) -> str:
     warmup = study.counts()["warmup"]
     line = counts_sentence(study) + (f" ({warmup} warm-up)" if warmup else "")
     line += f"; {duration(study.seconds)}" if study.seconds else ""
-    return "\n".join([f"{study.name} ({study.request.task})", line, *limited_sentences(study)])
+    notes = [*ending_sentences(study), *limited_sentences(study)]
+    return "\n".join([f"{study.name} ({study.request.task})", line, *notes])
 
 
 def counts_sentence(study: Study) -> str:
@@ -94,6 +95,17 @@ def counts_sentence(study: Study) -> str:
     parts = [f"{counts[state]} {name}" for state, name in STATE_NAMES.items() if counts[state]]
     total = f"{counts['total']} trial{'' if counts['total'] == 1 else 's'}"
     return f"{total}: {', '.join(parts)}" if parts else "No trials yet"
+
+
+def ending_sentences(study: Study) -> list[str]:
+    """A sentence where something else than its samples ended the study: what, and how it goes on."""
+    if study.ended_by == "failures":
+        reason = one_line(failures(study)[-1].reason) if failures(study) else ""
+        return [
+            f"Failures ended the study, as the first trials failed alike: {reason or 'no reason given'}. "
+            f"Once the cause is mended, `tuneapp resume {study.name}` tries again (--keep-going: whatever fails)."
+        ]
+    return []
 
 
 def limited_sentences(study: Study) -> list[str]:
