@@ -73,6 +73,7 @@ def make_request(task: tasks.Task, space: SearchSpace, settings: Settings) -> tu
         options={**_options(task, settings.options), **task.options},
         search=settings.search,
         scheduler=scheduler,
+        budget=settings.budget,
         resources=settings.resources,
     )
     return request, notes
@@ -217,7 +218,10 @@ def resume(
                     f"but got {samples}; `+20` adds twenty."
                 )
             # The warm-up stays as it was: it is over, or part of what was planned.
-            Journal(run, study).write(Extended(samples, settings.warmup_trials, dict(budget or {}) or None))
+            changes = dict(budget or {})
+            if changes.get("time") is not None:
+                changes["time"] += study.clock  # what is given is given from now on
+            Journal(run, study).write(Extended(samples, settings.warmup_trials, changes or None))
     return _carry_on(run, show, backend, pickled, task.knows_limit)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneapp.analysis.analysis import Analysis
 from tuneapp.analysis.numbers import duration, number, text
-from tuneapp.studies import Study, Trial, TrialState
+from tuneapp.studies import Study, Trial, TrialState, budget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,20 +92,16 @@ def headline(analysis: Analysis) -> str:
 def counts_sentence(study: Study) -> str:
     """`30 trials: 10 finished, 18 stopped early, 2 failed`."""
     counts = study.counts()
-    parts = [f"{counts[state]} {name}" for state, name in STATE_NAMES.items() if counts[state]]
+    names = STATE_NAMES | ({TrialState.RUNNING: "left unfinished"} if study.closed else {})
+    parts = [f"{counts[state]} {name}" for state, name in names.items() if counts[state]]
     total = f"{counts['total']} trial{'' if counts['total'] == 1 else 's'}"
     return f"{total}: {', '.join(parts)}" if parts else "No trials yet"
 
 
 def ending_sentences(study: Study) -> list[str]:
     """A sentence where something else than its samples ended the study: what, and how it goes on."""
-    if study.ended_by == "failures":
-        reason = one_line(failures(study)[-1].reason) if failures(study) else ""
-        return [
-            f"Failures ended the study, as the first trials failed alike: {reason or 'no reason given'}. "
-            f"Once the cause is mended, `tuneapp resume {study.name}` tries again (--keep-going: whatever fails)."
-        ]
-    return []
+    sentence = one_line(budget.ending(study, study.ended_by), limit=600)
+    return [sentence] if sentence else []
 
 
 def limited_sentences(study: Study) -> list[str]:

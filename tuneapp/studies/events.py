@@ -101,6 +101,9 @@ class Closed(_Timed):
 Event = Asked | Started | Restarted | Reported | Ended | Extended | Planned | Tested | Closed
 ENDINGS = (
     "samples",  # all are over, or a finite space is used up
+    "time",  # what --time gave is used up, or too little is left for another trial
+    "until",  # a trial ended with the condition fulfilled
+    "patience",  # so many trials ended since the incumbent
     "failures",  # the first trials failed alike
 )
 _NAMES = {

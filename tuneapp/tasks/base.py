@@ -153,11 +153,14 @@ class Task(ABC):
     def _check_metrics(self, request: Request) -> None:
         names = self.metric_names(request.options)
         traded = (*names, "seconds")  # of a whole trial, which no iteration has to report
-        for metric, choices in [(request.metric, names), *((each, traded) for each in request.also)]:
-            if names and metric.name not in choices:
+        asked = [(request.metric.name, names), *((each.name, traded) for each in request.also)]
+        if request.budget.condition is not None:
+            asked.append((request.budget.condition.metric, traded))
+        for name, choices in asked:
+            if names and name not in choices:
                 raise UsageError(
-                    f"{self.name}, {self.noun}, reports no metric '{metric.name}'; choose from "
-                    f"{', '.join(choices)}.{nearest(metric.name, choices)}"
+                    f"{self.name}, {self.noun}, reports no metric '{name}'; choose from "
+                    f"{', '.join(choices)}.{nearest(name, choices)}"
                 )
 
     def _check_gpus(self, resources: Resources) -> None:
