@@ -248,7 +248,7 @@ class Session:
         late = not self._unfinished and budget.is_too_late(self.study, clock, self._first_rung)
         if late or self._is_over():
             self._too_late = True
-            self.tell(budget.ending(self.study, "time"))
+            self.tell(budget.ending(self.study, "time", clock))
         return self._too_late
 
     def _is_over(self) -> bool:
@@ -267,7 +267,7 @@ class Session:
 
     def _end_study(self, by: str) -> None:
         if not self._too_late:  # else it is told already
-            self.tell(budget.ending(self.study, by))
+            self.tell(budget.ending(self.study, by, self.journal.clock()))
         self.ended_by = by
 
     def _fail_early(self, failure: Ended) -> None:

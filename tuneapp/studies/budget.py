@@ -76,12 +76,16 @@ def failure_kind(reason: str) -> str:
     return _NUMBER.sub("#", (reason.strip().splitlines() or [""])[0])
 
 
-def ending(study: Study, by: str) -> str:
-    """What ended the study, and how it goes on; empty where its samples did. by: one of events.ENDINGS."""
+def ending(study: Study, by: str, clock: float | None = None) -> str:
+    """What ended the study, and how it goes on; empty where its samples did.
+
+    by: one of events.ENDINGS. clock: seconds that the study has run by now; None: by its last event.
+    """
     budget, resume = study.request.budget, f"`tuneapp resume {study.name}"
     if by == "time" and budget.time is not None:
-        what = f"its time, {time_text(budget.time)}, is used up or too short for another trial"
-        return f"Ended by time: {what}. {resume} --time 1h` goes on for an hour."
+        is_over = (study.clock if clock is None else clock) >= budget.time
+        what = "is used up" if is_over else "leaves too little for another trial"
+        return f"Ended by time: {time_text(budget.time)} {what}. {resume} --time 1h` goes on for an hour."
     if by == "until":
         trial = fulfilling(study, study.trials)
         what = f"trial {trial.number} has {budget.until}" if trial else f"a trial has {budget.until}"
