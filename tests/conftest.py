@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tuneapp.settings import Metric, Request, Resources, SchedulerSettings, SearchSettings
+from tuneapp.settings import Budget, Metric, Request, Resources, SchedulerSettings, SearchSettings
 from tuneapp.studies import RunDirectory
 
 # A busy machine is no bug; and a change must not fail by an example that was drawn today for the first time:
@@ -55,6 +55,7 @@ def make_run(tmp_path: Path) -> Any:
         max_iterations: int = 9,
         scheduler: str = "asha",
         concurrent: int = 2,
+        budget: Budget | None = None,
         **search: Any,
     ) -> RunDirectory:
         space = hyperparameters or {"x": {"type": "float", "low": 0.0, "high": 1.0}}
@@ -64,6 +65,7 @@ def make_run(tmp_path: Path) -> Any:
             metric or Metric("score"),
             search=SearchSettings(**{"samples": 8, **search}),
             scheduler=SchedulerSettings(type=scheduler, max_iterations=max_iterations),
+            budget=budget or Budget(),
             resources=Resources(concurrent=concurrent),
         )
         return RunDirectory.create(tmp_path / "runs", None, request, {"argv": []})

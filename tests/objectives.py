@@ -129,3 +129,7 @@ def works_for_a_while(x: float) -> Iterator[float]:
     for _ in range(3):
         time.sleep(0.1)
         yield x
+
+
+def is_broken(x: float) -> float:
+    raise ValueError(f"it is broken at {x}\nwhatever comes")

@@ -219,6 +219,8 @@ class TestEverySetting:
 
 def _example(each: Declared) -> Any:
     """A value that a file may hold."""
+    if each.keyword == "until":
+        return "loss<=0.5"
     if each.names:
         return [each.names[-1]] if each.repeatable else each.names[-1]
     if each.kind in (int, float):

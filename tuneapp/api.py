@@ -103,7 +103,7 @@ def resume(
     """Go on with a run that was interrupted, or with `samples` trials in all: what is missing is computed.
 
     score: needed where the function is in no module that could be imported: a run directory holds no pickle.
-    settings: `samples`, and how the study is run and shown. Raises UsageError for others.
+    settings: `samples`, when it ends, and how it is run and shown. Raises UsageError for others.
     """
     given = by_section(settings, "resume")
     shown = RunSettings(**given.get("run", {}))
@@ -112,7 +112,8 @@ def resume(
         show = _show(stack, callbacks, shown)
         samples = given.get("search", {}).get("samples")
         backend = given.get("run", {}).get("backend")
-        return _offered(session.resume(interrupted, samples, show, backend, score))
+        budget = given.get("budget", {})
+        return _offered(session.resume(interrupted, samples, show, backend, score, budget))
 
 
 def read(run: str | Path = "latest", runs_dir: str | Path = RUNS) -> Study:

@@ -29,6 +29,7 @@ class Setting:
     unit: str = ""  # of the bounds, in errors
     must: str = ""  # what `holds` asks for, in errors: "a fraction or a whole number"
     holds: Callable[[Any], bool] = lambda value: True
+    reads: Callable[[Any], Any] | None = None  # what a caller may write besides: "2h" for 7200.0
     choices: str = ""  # "tuneapp.search.trials:SEARCHES": the dictionary that owns the names
     default: str = ""  # what None stands for
     default_of: Mapping[str, str] = field(default_factory=dict)  # command -> its own default, in words
@@ -103,7 +104,7 @@ class Declared:
         """
         if value is None and self.optional:
             return None
-        value = self._typed(value)
+        value = self._typed(value if self.setting.reads is None else self.setting.reads(value))
         self.check(value)
         if names and self.setting.choices:
             for each in value if self.repeatable else [value]:

@@ -73,6 +73,7 @@ def make_request(task: tasks.Task, space: SearchSpace, settings: Settings) -> tu
         options={**_options(task, settings.options), **task.options},
         search=settings.search,
         scheduler=scheduler,
+        budget=settings.budget,
         resources=settings.resources,
     )
     return request, notes
@@ -193,8 +194,10 @@ def resume(
     show: Show,
     backend: str | None = None,
     function: Callable[..., Any] | None = None,
+    budget: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Go on with a study that was interrupted; `samples` raises its number of trials.
+    """Go on with a study that was interrupted; `samples` raises its number of trials, and `budget` has what
+    is new of its Budget, by field.
 
     Only what is missing is computed, on the backend it was begun with or on another. function: of a study
     whose function was passed by value.
@@ -208,14 +211,18 @@ def resume(
     pickled = task.pickled()
     with run.lock():
         run.mend()
-        if samples is not None and samples != settings.samples:
-            if samples < len(study.trials):
+        samples = settings.samples if samples is None else samples
+        if samples != settings.samples or budget:
+            if samples < len(study.trials) and samples != settings.samples:
                 raise UsageError(
                     f"`--samples` must be at least the {len(study.trials)} trials that {study.name} has, "
                     f"but got {samples}; `+20` adds twenty."
                 )
             # The warm-up stays as it was: it is over, or part of what was planned.
-            Journal(run, study).write(Extended(samples, settings.warmup_trials))
+            changes = dict(budget or {})
+            if changes.get("time") is not None:
+                changes["time"] += study.clock  # what is given is given from now on
+            Journal(run, study).write(Extended(samples, settings.warmup_trials, changes or None))
     return _carry_on(run, show, backend, pickled, task.knows_limit)
 
 

@@ -6,13 +6,15 @@ search-space file, and docs/settings.md. Request is what run.json freezes: worke
 
 import json
 import math
-from collections.abc import Mapping
+import operator
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
-from tuneapp.declarations import STUDIES, Declared, Setting, check, declared
+from tuneapp.declarations import STUDIES, Declared, Setting, check, declared, finite
 from tuneapp.errors import UnknownName, UsageError, nearest
 
 Config = dict[str, Any]  # hyperparameter -> value; inactive conditional hyperparameters are absent
@@ -244,6 +246,123 @@ class SchedulerSettings:
         return max(1, min(chosen, self.max_iterations))
 
 
+def read_time(text: Any) -> Any:
+    """Seconds of `90s`, `30m`, `2h`, `1h30m`; what is no such text is returned as it is.
+
+    Raises UsageError for a text that is no time; the message goes on from the setting's name.
+    """
+    if not isinstance(text, str) or re.fullmatch(r"\s*[\d.]+\s*", text):
+        return text
+    parts = re.fullmatch(r"\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s)?\s*", text)
+    if parts is None or not any(parts.groups()):
+        raise UsageError(f"must be a time such as 90s, 30m, 2h or 1h30m, but got {text!r}.")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def time_text(seconds: float) -> str:
+    """`1h30m`, `45s`: what `read_time` reads, to the second above a minute."""
+    if seconds < 60:
+        return f"{seconds:.3g}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "m"), (rest, "s")]
+    return "".join(f"{number}{unit}" for number, unit in parts if number)
+
+
+SIGNS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a metric's value must fulfil: `val_accuracy>=0.95`."""
+
+    metric: str
+    sign: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: Any) -> "Condition":
+        """Raises UsageError; the message goes on from the setting's name."""
+        parts = re.fullmatch(r"\s*([^<>=]*[^\s<>=])\s*(>=|<=|>|<)\s*([^\s<>=]+)\s*", str(text))
+        if parts is None:
+            raise UsageError(
+                f"must be a metric, a sign and a number, as val_accuracy>=0.95, but got {text!r}."
+            )
+        return cls(parts[1], parts[2], finite(parts[3]))
+
+    def holds(self, value: float) -> bool:
+        return SIGNS[self.sign](value, self.value)
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.sign}{self.value:g}"
+
+
+def _condition(text: Any) -> str:
+    Condition.parse(text)
+    return str(text).strip()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What ends a study before its samples do: whichever comes first. A resume changes it."""
+
+    time: Annotated[
+        float | None,
+        Setting(
+            "Time that the study may take, as 90s, 30m, 2h or 1h30m; of a resume, from then on. No trial "
+            "begins that can't reach its first rung in time; at its end trials stop at their next iteration.",
+            "End of the study",
+            above=0,
+            unit="seconds",
+            reads=read_time,
+            default="no limit",
+            commands=(*STUDIES, "resume"),
+        ),
+    ] = None
+    until: Annotated[
+        str | None,
+        Setting(
+            "Condition on a metric, val_accuracy>=0.95 or loss<0.1: the first trial to end with it ends the "
+            "study.",
+            "End of the study",
+            reads=_condition,
+            default="none",
+            commands=(*SEARCHED, "resume"),
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Setting(
+            "Trials that may end, one after the other, without a new incumbent.",
+            "End of the study",
+            low=1,
+            default="all",
+            commands=(*SEARCHED, "resume"),
+        ),
+    ] = None
+    keep_going: Annotated[
+        bool,
+        Setting(
+            "Go on though the first three trials failed alike; else they end the study.",
+            "End of the study",
+            commands=(*STUDIES, "resume"),
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def condition(self) -> Condition | None:
+        return None if self.until is None else Condition.parse(self.until)
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a trial may use of the machine."""
@@ -461,6 +580,7 @@ class Settings:
     metric: MetricSettings = MetricSettings()
     search: SearchSettings = SearchSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    budget: Budget = Budget()
     resources: Resources = Resources()
     options: Options = Options()
     run: RunSettings = RunSettings()
@@ -493,6 +613,10 @@ class SettingsDict(TypedDict, total=False):
     max_iterations: int | None
     grace: int | None
     reduction: int | None
+    time: str | float | None
+    until: str | None
+    patience: int | None
+    keep_going: bool | None
     cpus: float | None
     gpus: float | None
     concurrent: int | None
@@ -562,6 +686,7 @@ class Request:
     options: dict[str, Any] = field(default_factory=dict)  # the task's own: data_dir, examples, precision …
     search: SearchSettings = SearchSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    budget: Budget = Budget()
     resources: Resources = Resources()
 
     def __post_init__(self) -> None:
@@ -585,6 +710,7 @@ class Request:
             also=tuple(_of_known_keys(Metric, each) for each in data.get("also", ())),
             search=_of_known_keys(SearchSettings, data["search"]),
             scheduler=_of_known_keys(SchedulerSettings, data["scheduler"]),
+            budget=_of_known_keys(Budget, data.get("budget", {})),
             resources=_of_known_keys(Resources, data["resources"]),
         )
 

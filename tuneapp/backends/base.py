@@ -37,7 +37,10 @@ from tuneapp.studies import (
     Study,
     Trial,
     TrialState,
+    budget,
 )
+
+UNLIMITED = 1_000_000  # iterations up to which rungs are looked for, where there is no limit
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ class Session:
         self._scores: dict[int, float] = {}  # trial -> best score so far, where a metric counts at its best
         self._broken_observer = False
         self._told_of_leftovers = False
+        self.ended_by = ""  # what ends the study now, before its samples do; one of events.ENDINGS
+        self._too_late = False  # for another trial; those that run may go on
+        self._failures: list[Ended] = []  # of this life, while no trial has ended well
         self.study: Study
         self.search: Search
         self.rule: Rule
@@ -102,13 +108,18 @@ class Session:
             if value is not None and math.isfinite(value):
                 self.rule.report(number, iteration.number, self._score(number, value))
         self._unfinished = deque(trial for trial in self.study.trials if not trial.over)
+        limit = self.study.request.scheduler.max_iterations
+        self._first_rung = next(iter(self.rule.rungs(limit or UNLIMITED)), None)
+        self._end_by_results(self.study.trials)
 
     def next(self) -> Trial | None:
         """The next trial to start: first those that an earlier life left unfinished. None: there is none now,
         or none any more where `exhausted`."""
+        if self.exhausted or self._has_no_time():
+            return None
         if self._unfinished:
             return self._unfinished.popleft()
-        proposal = None if self.search.exhausted else self.search.ask()
+        proposal = self.search.ask()
         if proposal is None:
             return None
         number = len(self.study.trials)
@@ -117,7 +128,8 @@ class Session:
 
     @property
     def exhausted(self) -> bool:
-        return not self._unfinished and self.search.exhausted
+        ended = bool(self.ended_by) or self._too_late
+        return ended or (not self._unfinished and self.search.exhausted)
 
     def start(self, trial: Trial) -> None:
         """A worker takes the trial."""
@@ -132,6 +144,7 @@ class Session:
 
     def take(self, trial: Trial, outcomes: Outcomes, worker: str) -> bool:
         """What a trial's process gave; returns whether the trial goes on."""
+        before = trial.iterations
         for outcome, following in zip(outcomes, (*outcomes[1:], None), strict=True):
             if isinstance(outcome, End):
                 self._end(trial, outcome.state, outcome.reason, outcome.details, outcome.seconds)
@@ -139,7 +152,11 @@ class Session:
                 return False
             if not self._report(trial, outcome, worker, ends=following is not None):
                 return False
-        return True
+        if trial.iterations == before:
+            return True  # it was reported before a restart: each life of a study brings its trials further
+        if not self.ended_by and self._is_over():
+            self._end_study("time")
+        return not self.ended_by
 
     def lose(self, trial: Trial, cause: str) -> None:
         """A trial's process died. `cause` is what the driver knows; the process may have said more."""
@@ -164,15 +181,17 @@ class Session:
         self.observer.tell(line)
 
     def close(self) -> None:
-        """Write that the study is at its end, if every trial is over and the search wants no more."""
-        if self.study.over < len(self.study.trials) or not self.exhausted:
+        """Write that the study is at its end, if something ended it, or every trial is over and the search
+        wants no more. Trials that were left unfinished keep their checkpoints: a resume goes on with them."""
+        by = self.ended_by or ("time" if self._too_late else "")
+        if not by and (self.study.over < len(self.study.trials) or not self.exhausted):
             return
         best = self.study.best
         for trial in self.study.trials:
-            if trial.checkpoint is not None and trial is not best:
+            if trial.over and trial.checkpoint is not None and trial is not best:
                 checkpoints.of_trial(self.run.path, trial.number).delete()
         checkpoints.forget_workers(self.run.path)
-        self.journal.write(Closed())
+        self.journal.write(Closed(by or "samples"))
 
     def _report(self, trial: Trial, report: Report, worker: str, ends: bool) -> bool:
         limit, metric = self.study.request.scheduler.max_iterations, self.study.metric
@@ -213,10 +232,58 @@ class Session:
         worked = None if seconds is None else round(self._worked.get(trial.number, 0.0) + seconds, 6)
         race = self.study.race
         assert race is not None
-        self.journal.write(Ended(trial.number, state, reason, details, worked))
+        ended = Ended(trial.number, state, reason, details, worked)
+        self.journal.write(ended)
+        if state is TrialState.FAILED:
+            self._fail_early(ended)
+        self._end_by_results([trial])
         if not self.study.several_seeds:  # else every trial may yet be the best of the best config
             for loser in race.losers:
                 checkpoints.of_trial(self.run.path, loser.number).delete()
+
+    def _has_no_time(self) -> bool:
+        """Whether no trial may start any more; one that an earlier life began may until the last moment, and
+        the very first may in any case."""
+        if self.study.request.budget.time is None or not self.study.trials:
+            return False
+        clock = self.journal.clock()
+        late = not self._unfinished and budget.is_too_late(self.study, clock, self._first_rung)
+        if late or self._is_over():
+            self._too_late = True
+            self.tell(budget.ending(self.study, "time", clock))
+        return self._too_late
+
+    def _is_over(self) -> bool:
+        """Whether the study's time is used up."""
+        time = self.study.request.budget.time
+        return time is not None and self.journal.clock() >= time
+
+    def _end_by_results(self, trials: list[Trial]) -> None:
+        """End the study where one of the trials fulfils its condition, or too many brought nothing new."""
+        if self.ended_by:
+            return
+        if budget.fulfilling(self.study, trials) is not None:
+            self._end_study("until")
+        elif budget.is_impatient(self.study):
+            self._end_study("patience")
+
+    def _end_study(self, by: str) -> None:
+        if not self._too_late:  # else it is told already
+            self.tell(budget.ending(self.study, by, self.journal.clock()))
+        self.ended_by = by
+
+    def _fail_early(self, failure: Ended) -> None:
+        """End the study where the first trials fail alike: the next ones would, too."""
+        study = self.study
+        if study.request.budget.keep_going or self.ended_by:
+            return
+        self._failures.append(failure)
+        alike = budget.alike(study, self._failures)
+        if not alike:
+            return
+        self._end_study("failures")
+        if alike[0].details:
+            self.tell(f"the first of them, trial {alike[0].trial}:\n{alike[0].details.rstrip()}")
 
     def _heard(self, event: Event) -> None:
         """After the file and the study: the search, then whoever watches."""
@@ -277,7 +344,7 @@ def search_of(request: Request, in_flight: int = 1) -> Search:
 def drive(backend: Backend, run: RunDirectory, observer: Observer, how: How | None = None) -> Study:
     """Run all trials that the request asks for and the record does not hold yet; returns the study.
 
-    One whose trials are not all over was interrupted; calling this again goes on.
+    One that is not closed was interrupted; calling this again goes on.
     """
     with Session(run, observer, how) as session:
         try:

@@ -96,6 +96,7 @@ class _Driver:
             self._begin(trial, self._worker())
 
     def _show_traceback(self, trial: Trial, end: End) -> None:
-        if end.details and self.tracebacks < TRACEBACKS:
+        ended = self.session.ended_by == "failures"  # then the session has shown the first
+        if end.details and self.tracebacks < TRACEBACKS and not ended:
             self.tracebacks += 1
             self.session.tell(f"trial {trial.number} failed:\n{end.details.rstrip()}")

@@ -21,6 +21,7 @@ PANELS = (
     "Search",
     "Metric",
     "Stopping",
+    "End of the study",
     "Training",
     "Resources",
     "Output",
@@ -97,7 +98,8 @@ def _parameters(each: Declared, command: str) -> list[inspect.Parameter]:
 
 
 def _annotation(each: Declared, flags: list[str], text: str, hidden: bool) -> Any:
-    kind: Any = list[str] if each.repeatable else each.kind if each.kind in PLAIN else str
+    plain = each.kind in PLAIN and each.setting.reads is None
+    kind: Any = list[str] if each.repeatable else each.kind if plain else str
     if kind is bool and not each.setting.flags:
         flags = [f"{flags[0]}/--no-{flags[0].removeprefix('--')}"]
     option = typer.Option(

@@ -110,7 +110,10 @@ def finish(study: Study, as_json: bool) -> None:
 
 
 def leave(study: Study) -> None:
-    """The exit code says whether the study is whole: 0, 1 with failed trials, 130 interrupted."""
+    """The exit code says whether the study is whole: 0, 1 with failed trials, 130 interrupted.
+
+    A study that its time, its condition or its patience ended is whole: it did as it was asked.
+    """
     from tuneapp import tasks
 
     assert study.folder is not None
@@ -126,7 +129,7 @@ def leave(study: Study) -> None:
 
 def outcome(study: Study) -> dict[str, Any]:
     """What `--json` prints. `failed` counts diverged trials too and `finished` limited ones; `diverged` and
-    `limited` say how many of them."""
+    `limited` say how many of them. `ended_by` is one of events.ENDINGS, null while it is not complete."""
     counts, best = study.counts(), study.best
     return {
         "run_dir": str(study.folder),
@@ -151,6 +154,7 @@ def outcome(study: Study) -> dict[str, Any]:
         },
         "seconds": round(study.seconds, 3),
         "complete": study.closed,
+        "ended_by": study.ended_by or None,
     }
 
 

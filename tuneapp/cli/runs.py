@@ -2,12 +2,15 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuneapp.cli import options
 from tuneapp.cli.flags import help_of, takes_settings
+
+if TYPE_CHECKING:
+    from tuneapp.studies import RunDirectory, Study
 
 
 def register(app: typer.Typer) -> None:
@@ -33,12 +36,13 @@ def resume(
     from tuneapp.settings import RunSettings, by_section
     from tuneapp.studies import find_run
 
-    settings = RunSettings(**by_section(given, "resume").get("run", {}))
+    sections = by_section(given, "resume")
+    settings = RunSettings(**sections.get("run", {}))
     interrupted = find_run(run, settings.runs_dir)
     wanted = _samples(samples, interrupted.read().request.search.samples)
     with ExitStack() as stack:
         show = options.show(stack, settings, as_json)
-        study = session.resume(interrupted, wanted, show, given.get("backend"))
+        study = session.resume(interrupted, wanted, show, given.get("backend"), budget=sections.get("budget"))
     options.finish(study, as_json)
 
 
@@ -77,7 +81,7 @@ def runs(runs_dir: options.RunsDir = options.RUNS) -> None:
             study.name,
             study.request.task,
             f"{sum(trial.over for trial in study.trials)}/{study.request.search.samples}",
-            "complete" if study.closed else "running" if found.locked() else "interrupted",
+            _state(study, found),
             "" if best is None else f"{study.value(best):.4g}",
             study.metric.name,
         )
@@ -119,6 +123,12 @@ def predict(
     for prediction in predictions:
         classes = "  ".join(f"{each['class']} {each['probability']:.1%}" for each in prediction["classes"])
         typer.echo(f"{prediction['image']}  {classes}")
+
+
+def _state(study: "Study", run: "RunDirectory") -> str:
+    if study.closed:
+        return "complete" if study.ended_by == "samples" else f"ended by {study.ended_by}"
+    return "running" if run.locked() else "interrupted"
 
 
 def _samples(text: str | None, now: int) -> int | None:

@@ -5,7 +5,13 @@ from collections import Counter
 from tuneapp.analysis.analysis import Analysis
 from tuneapp.analysis.numbers import duration, median, number
 from tuneapp.analysis.progress import origin_group
-from tuneapp.report.tables import counts_sentence, iterations_of, limited_sentences, one_line
+from tuneapp.report.tables import (
+    counts_sentence,
+    ending_sentences,
+    iterations_of,
+    limited_sentences,
+    one_line,
+)
 from tuneapp.report.views import better
 from tuneapp.studies import RunDirectory, Study, TrialState
 
@@ -25,7 +31,7 @@ def progress_of(study: Study) -> str:
 def sentences(analysis: Analysis, progress: str) -> list[str]:
     """One thought each; in every state of the study there is at least one."""
     study = analysis.study
-    lines = [_course(study, progress), *limited_sentences(study)]
+    lines = [_course(study, progress), *ending_sentences(study), *limited_sentences(study)]
     if analysis.best is not None:
         lines += [_incumbent(analysis), *_comparison(analysis)]
     elif study.trials:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneapp.analysis.analysis import Analysis
 from tuneapp.analysis.numbers import duration, number, text
-from tuneapp.studies import Study, Trial, TrialState
+from tuneapp.studies import Study, Trial, TrialState, budget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,15 +85,23 @@ def headline(analysis: Analysis) -> str:
     warmup = study.counts()["warmup"]
     line = counts_sentence(study) + (f" ({warmup} warm-up)" if warmup else "")
     line += f"; {duration(study.seconds)}" if study.seconds else ""
-    return "\n".join([f"{study.name} ({study.request.task})", line, *limited_sentences(study)])
+    notes = [*ending_sentences(study), *limited_sentences(study)]
+    return "\n".join([f"{study.name} ({study.request.task})", line, *notes])
 
 
 def counts_sentence(study: Study) -> str:
     """`30 trials: 10 finished, 18 stopped early, 2 failed`."""
     counts = study.counts()
-    parts = [f"{counts[state]} {name}" for state, name in STATE_NAMES.items() if counts[state]]
+    names = STATE_NAMES | ({TrialState.RUNNING: "left unfinished"} if study.closed else {})
+    parts = [f"{counts[state]} {name}" for state, name in names.items() if counts[state]]
     total = f"{counts['total']} trial{'' if counts['total'] == 1 else 's'}"
     return f"{total}: {', '.join(parts)}" if parts else "No trials yet"
+
+
+def ending_sentences(study: Study) -> list[str]:
+    """A sentence where something else than its samples ended the study: what, and how it goes on."""
+    sentence = one_line(budget.ending(study, study.ended_by), limit=600)
+    return [sentence] if sentence else []
 
 
 def limited_sentences(study: Study) -> list[str]:

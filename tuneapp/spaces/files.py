@@ -12,6 +12,7 @@ import yaml
 from tuneapp.declarations import declared
 from tuneapp.errors import UsageError, lookup, nearest
 from tuneapp.settings import (
+    Budget,
     Metric,
     Options,
     Resources,
@@ -38,6 +39,7 @@ VERSION = 1
 SECTIONS = {
     "search": SearchSettings,
     "scheduler": SchedulerSettings,
+    "budget": Budget,
     "resources": Resources,
     "options": Options,
     "run": RunSettings,
@@ -58,6 +60,7 @@ class SpaceFile:
     also: tuple[Metric, ...] = ()  # others, traded off against it
     search: dict[str, Any] = field(default_factory=dict)  # keywords of SearchSettings
     scheduler: dict[str, Any] = field(default_factory=dict)  # keywords of SchedulerSettings
+    budget: dict[str, Any] = field(default_factory=dict)  # keywords of Budget
     resources: dict[str, Any] = field(default_factory=dict)  # keywords of Resources
     options: dict[str, Any] = field(default_factory=dict)  # keywords of Options
     run: dict[str, Any] = field(default_factory=dict)  # keywords of RunSettings

@@ -1,5 +1,6 @@
 """What happened: trials, studies, and the run directory in which they are written and read back."""
 
+from tuneapp.studies import budget
 from tuneapp.studies.directory import RunDirectory, find_run, list_runs
 from tuneapp.studies.events import (
     Asked,
@@ -39,6 +40,7 @@ __all__ = [
     "Tested",
     "Trial",
     "TrialState",
+    "budget",
     "find_run",
     "list_runs",
     "ranked",

@@ -73,6 +73,7 @@ class Extended(_Timed):
 
     samples: int
     warmup: int
+    budget: dict[str, Any] | None = None  # what of the request's budget is new, by field
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,17 @@ class Tested(_Timed):
 class Closed(_Timed):
     """The driver came to the end of the study."""
 
+    by: str = "samples"  # what ended it: one of ENDINGS; records of 0.1.0 name none
+
 
 Event = Asked | Started | Restarted | Reported | Ended | Extended | Planned | Tested | Closed
+ENDINGS = (
+    "samples",  # all are over, or a finite space is used up
+    "time",  # what --time gave is used up, or too little is left for another trial
+    "until",  # a trial ended with the condition fulfilled
+    "patience",  # so many trials ended since the incumbent
+    "failures",  # the first trials failed alike
+)
 _NAMES = {
     "asked": Asked,
     "started": Started,
@@ -107,7 +117,7 @@ _NAMES = {
     "tested": Tested,
     "closed": Closed,
 }
-_OPTIONAL = ("worker", "checkpoint", "seconds", "reason", "details", "clock")
+_OPTIONAL = ("worker", "checkpoint", "seconds", "reason", "details", "clock", "budget")
 
 
 def to_line(event: Event) -> str:
@@ -156,6 +166,8 @@ def _read(name: str, value: Any) -> Any:
             fits, what = whole and value >= (1 if name in ("iteration", "samples") else 0), "a whole number"
         case "time" | "clock" | "seconds":
             fits, what = (number and math.isfinite(value)) or (value is None and name != "time"), "a number"
+        case "budget":
+            fits, what = value is None or isinstance(value, dict), "an object"
         case "config":
             fits, what = isinstance(value, dict), "an object"
         case "metrics":

@@ -22,12 +22,13 @@ class Journal:
         self._first: float | None = None  # this driver's first event: what lies before it is a pause
 
     def write(self, event: Event) -> None:
-        written = self.run.append(replace(event, time=time.time(), clock=self._clock()))
+        written = self.run.append(replace(event, time=time.time(), clock=self.clock()))
         self.study.apply(written)
         for listener in self.listeners:
             listener(written)
 
-    def _clock(self) -> float:
+    def clock(self) -> float:
+        """Seconds that the study has run by now, pauses left out."""
         now = time.monotonic()
         if self._first is None:
             self._first = now

@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from tuneapp.errors import TuneappError
-from tuneapp.settings import Metric, Metrics, Request, config_key
+from tuneapp.settings import Budget, Metric, Metrics, Request, config_key
 from tuneapp.studies.events import (
     Asked,
     Closed,
@@ -34,6 +34,7 @@ class Study:
     test: Metrics | None = None  # the incumbent on the test set, read once
     tested: int | None = None  # the trial it was read for
     closed: bool = False  # the driver came to its end
+    ended_by: str = ""  # what ended it, one of events.ENDINGS; empty while it is not closed
     clock: float = 0.0  # seconds that the study has run by the last event, pauses left out
     # What a driver keeps up to date, so that it costs the same after ten trials and ten thousand.
     arrivals: list[tuple[int, Iteration]] = field(default_factory=list, compare=False, repr=False)
@@ -111,15 +112,16 @@ class Study:
                         f"Trials must be asked in order, but {event.trial} follows {len(self.trials) - 1}: "
                         "trials.jsonl was edited or mixed from two runs."
                     )
-                self.closed = False
+                self._go_on()
                 self.trials.append(Trial(event.trial, event.config, event.origin, event.seed, asked=now))
             case Started():
                 trial = self._trial(event.trial)
-                self.closed = False
+                self._go_on()
                 if trial.started is None:
                     trial.started, trial.started_at = now, event.time
             case Reported():
                 trial = self._trial(event.trial)
+                self._go_on()
                 iteration = Iteration(event.iteration, now, event.metrics, event.checkpoint)
                 trial.history.append(iteration)
                 trial.worker = event.worker or trial.worker
@@ -127,6 +129,7 @@ class Study:
                 self.arrivals.append((event.trial, iteration))
             case Ended():
                 trial = self._trial(event.trial)
+                self._go_on()
                 trial.state, trial.reason, trial.ended, trial.ended_at = (
                     event.state,
                     event.reason,
@@ -136,14 +139,18 @@ class Study:
                 trial.worked = trial.worked if event.seconds is None else event.seconds
                 self.over += 1
             case Extended():
-                self.closed = False
+                self._go_on()
                 self._replace_search(samples=event.samples, warmup=event.warmup)
+                self._replace_budget(event.budget or {})
             case Planned():
                 self._replace_search(lag=event.lag)
             case Tested():
                 self.test, self.tested = event.metrics, event.trial
             case Closed():
-                self.closed = True
+                self.closed, self.ended_by = True, event.by
+
+    def _go_on(self) -> None:
+        self.closed, self.ended_by = False, ""
 
     def _moment(self, event: Event) -> float:
         """The event on the study's clock. Records of 0.1.0 know the time of day alone."""
@@ -160,6 +167,11 @@ class Study:
                 "trials.jsonl was edited or mixed from two runs."
             )
         return self.trials[number]
+
+    def _replace_budget(self, changes: dict[str, Any]) -> None:
+        of_this_version = {each.name for each in fields(Budget)}
+        changes = {name: value for name, value in changes.items() if name in of_this_version}
+        self.request = replace(self.request, budget=replace(self.request.budget, **changes))
 
     def _replace_search(self, **changes: Any) -> None:
         self.request = replace(self.request, search=replace(self.request.search, **changes))

@@ -1,5 +1,6 @@
 """What is tuned: a task knows its space and its metric, and builds the objective that trials run."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,9 +9,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tuneapp.errors import UsageError
+from tuneapp.errors import UsageError, nearest
 from tuneapp.objective import Context, Objective
-from tuneapp.settings import Config, Metric, Metrics, Request
+from tuneapp.settings import Config, Metric, Metrics, Request, Resources
 from tuneapp.spaces import Searched, SearchSpace
 from tuneapp.spaces.files import SpaceFile
 
@@ -63,6 +64,8 @@ class Task(ABC):
     noun: ClassVar[str] = "a task"  # the kind in messages, and in the settings that are of some kinds only
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     METRIC: ClassVar[Metric] = Metric("score")  # where neither the space file nor the user names one
+    METRICS: ClassVar[tuple[str, ...]] = ()  # all that a trial reports; empty where only the user knows
+    MOST_GPUS: ClassVar[float] = math.inf  # that one trial can use
     UNIT: ClassVar[str] = "iterations"  # what one iteration is called
     open: ClassVar[bool] = False  # flags may add hyperparameters: the task says itself which it takes
     has_test_set: ClassVar[bool] = False  # Runnable.conclude is there
@@ -121,8 +124,9 @@ class Task(ABC):
     def check(self, request: Request) -> Runnable:
         """Build it, once everything that could go wrong before a trial has been looked at.
 
-        Raises UsageError for options that mean nothing here, for a space that does not fit, and for a config
-        that could not run: points and some random configs are tried.
+        Raises UsageError for options that mean nothing here, for a metric that no trial would report, for
+        GPUs that none would use, for a space that does not fit, and for a config that could not run: points
+        and some random configs are tried.
         """
         for option in request.options:
             if option not in self.OPTIONS:
@@ -130,6 +134,8 @@ class Task(ABC):
                 raise UsageError(
                     f"`{option}` means nothing to {self.name}, {self.noun} that takes {takes}; leave it out."
                 )
+        self._check_metrics(request)
+        self._check_gpus(request.resources)
         space = SearchSpace.from_dict(request.space)
         self.check_space(space)
         runnable = self.build(request)
@@ -139,6 +145,31 @@ class Task(ABC):
             for config in [*space.points, *(space.decode(point) for point in points)]:
                 runnable.check(config)
         return runnable
+
+    def metric_names(self, options: dict[str, Any]) -> tuple[str, ...]:
+        """What a trial with these options reports; empty where only the user knows."""
+        return self.METRICS
+
+    def _check_metrics(self, request: Request) -> None:
+        names = self.metric_names(request.options)
+        traded = (*names, "seconds")  # of a whole trial, which no iteration has to report
+        asked = [(request.metric.name, names), *((each.name, traded) for each in request.also)]
+        if request.budget.condition is not None:
+            asked.append((request.budget.condition.metric, traded))
+        for name, choices in asked:
+            if names and name not in choices:
+                raise UsageError(
+                    f"{self.name}, {self.noun}, reports no metric '{name}'; choose from "
+                    f"{', '.join(choices)}.{nearest(name, choices)}"
+                )
+
+    def _check_gpus(self, resources: Resources) -> None:
+        most = max(self.MOST_GPUS, resources.actors)  # each client actor may have one
+        if resources.gpus > most:
+            raise UsageError(
+                f"A trial of {self.name}, {self.noun}, uses {most:g} GPU at most, but got "
+                f"--gpus-per-trial {resources.gpus:g}; ask for {most:g}, and more trials run at once."
+            )
 
     def record(self) -> dict[str, Any]:
         """What a request holds of it: its keywords `task` and `options`."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tuneapp.objective import Context
 from tuneapp.settings import Config, Metric, Metrics, Request
@@ -20,6 +21,17 @@ class FederatedTask(Task):
     noun = "a federation"
     OPTIONS = ("data_dir", "eval_every", "val_examples", "per_client")
     METRIC = Metric("val_accuracy")
+    METRICS = (
+        "val_accuracy",
+        "val_loss",
+        "train_loss",
+        "client_updates_per_second",
+        "clients_answered",
+        "actor_restarts",
+        "iteration_seconds",
+    )
+    PER_CLIENT = ("client_accuracy_mean", "client_accuracy_worst_tenth")  # where the option is set
+    MOST_GPUS = 1
     UNIT = "rounds"
     has_test_set = True
 
@@ -33,6 +45,9 @@ class FederatedTask(Task):
         refuse_unknown(name.removeprefix(PREFIX), data_dir)
         origin = "" if file is not None else "shipped for federations"
         return cls(name, data_options(data_dir), file or load(SPACE), origin)
+
+    def metric_names(self, options: dict[str, Any]) -> tuple[str, ...]:
+        return (*self.METRICS, *(self.PER_CLIENT if options.get("per_client") else ()))
 
     @property
     def max_iterations(self) -> int | None:

@@ -19,6 +19,16 @@ class ImageTask(Task):
     noun = "an image set"
     OPTIONS = ("data_dir", "examples", "precision")
     METRIC = Metric("val_accuracy")
+    METRICS = (
+        "val_accuracy",
+        "val_loss",
+        "train_accuracy",
+        "train_loss",
+        "lr",
+        "iteration_seconds",
+        "examples_per_second",
+    )
+    MOST_GPUS = 1
     UNIT = "epochs"
     has_test_set = True
 
