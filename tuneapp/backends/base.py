@@ -10,7 +10,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -160,7 +160,7 @@ class Session:
         self._observe(lambda: self.observer.on_tick(self.study))
 
     def tell(self, line: str) -> None:
-        self.observer.tell(line)
+        self._observe(lambda: self.observer.tell(line))
 
     def close(self) -> None:
         """Write that the study is at its end, if every trial is over and the search wants no more."""
@@ -211,6 +211,7 @@ class Session:
         worked = None if seconds is None else round(self._worked.get(trial.number, 0.0) + seconds, 6)
         race = self.study.race
         assert race is not None
+        reason, details = output.shortened(reason, details, output.path_of(self.run.path, trial.number))
         self.journal.write(Ended(trial.number, state, reason, details, worked))
         if not self.study.several_seeds:  # else every trial may yet be the best of the best config
             for loser in race.losers:
@@ -231,7 +232,8 @@ class Session:
         except Exception as error:
             if not self._broken_observer:
                 self._broken_observer = True
-                self.observer.tell(f"showing the study failed, and it goes on: {describe(error)}")
+                with suppress(Exception):  # nor can this be shown, as where the terminal is gone
+                    self.observer.tell(f"showing the study failed, and it goes on: {describe(error)}")
 
     def _score(self, number: int, value: float) -> float:
         """What a rule compares: higher is better; the best so far where that is what counts."""

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tuneapp.errors import TuneappError
+from tuneapp.errors import TuneappError, printable
 from tuneapp.settings import Config, Metrics
 from tuneapp.studies.trials import ENDS, TrialState
 
@@ -168,8 +168,8 @@ def _read(name: str, value: Any) -> Any:
     if not fits:
         raise TuneappError(f"must have {what} as `{name}`, but has {json.dumps(value):.40}")
     if name == "metrics":
-        return {key: _metric(item) for key, item in value.items()}
-    return value
+        return {printable(key): _metric(item) for key, item in value.items()}
+    return printable(value) if type(value) is str else value  # a TrialState is one too
 
 
 def _metric(value: str | float) -> float:
