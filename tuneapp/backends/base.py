@@ -131,6 +131,8 @@ class Session:
 
     def take(self, trial: Trial, outcomes: Outcomes, worker: str) -> bool:
         """What a trial's process gave; returns whether the trial goes on."""
+        if trial.over:  # for a reason that the driver alone had
+            return False
         for outcome, following in zip(outcomes, (*outcomes[1:], None), strict=True):
             if isinstance(outcome, End):
                 self._end(trial, outcome.state, outcome.reason, outcome.details, outcome.seconds)

@@ -107,6 +107,7 @@ _NAMES = {
     "tested": Tested,
     "closed": Closed,
 }
+MOST, MOST_SEED = 10**12, 2**128  # beyond them it is no count, and no seed that a generator takes
 _OPTIONAL = ("worker", "checkpoint", "seconds", "reason", "details", "clock")
 
 
@@ -128,7 +129,7 @@ def from_line(line: str) -> Event | None:
     """
     try:
         data = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TuneappError(f"is not JSON ({error})") from None
     if not isinstance(data, dict) or not isinstance(data.get("event"), str):
         raise TuneappError(f"must be an object with an `event`, but is {line:.40}")
@@ -153,7 +154,8 @@ def _read(name: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match name:
         case "trial" | "seed" | "iteration" | "samples" | "warmup" | "lag":
-            fits, what = whole and value >= (1 if name in ("iteration", "samples") else 0), "a whole number"
+            low, high = 1 if name in ("iteration", "samples") else 0, MOST_SEED if name == "seed" else MOST
+            fits, what = whole and low <= value <= high, f"a whole number from {low} to {high}"
         case "time" | "clock" | "seconds":
             fits, what = (number and math.isfinite(value)) or (value is None and name != "time"), "a number"
         case "config":
