@@ -43,6 +43,11 @@ def first_line(error: object) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def printable(text: str) -> str:
+    """The text as a plain str that UTF-8 can hold: a lone surrogate becomes its escape, as `\\ud800`."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def require(holds: bool, name: str, value: object, what: str) -> None:
     if not holds:  # nan holds nowhere
         raise UsageError(f"`{name}` must be {what}, but got {value}.")

@@ -25,5 +25,5 @@ def replace_whole(path: Path) -> Iterator[Path]:
 def write_whole(path: Path, text: str) -> Path:
     """Write a UTF-8 text so that a reader sees the old one or the new one; returns `path`."""
     with replace_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a lone surrogate
     return path

@@ -9,7 +9,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from tuneapp.errors import TuneappError, nearest
+from tuneapp.errors import TuneappError, nearest, printable
 from tuneapp.settings import Config, Metric, Metrics, Request
 
 MOST_NAMES = 8  # of metrics that an error lists
@@ -129,7 +129,7 @@ class _Report:
     def _numbers(self, item: Mapping[Any, Any]) -> Metrics:
         metrics: Metrics = {}
         for key, value in item.items():
-            name, number = str(key), _number(value)
+            name, number = printable(str(key)), _number(value)
             if number is not None:
                 metrics[name] = number
                 self.came[name] = ""

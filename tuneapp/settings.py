@@ -35,6 +35,8 @@ class Metric:
     at: At = "last"  # the iteration that counts of a trial's
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise UsageError(f"A metric's name must be a text, but got {self.name!r:.40}.")
         if self.mode not in ("max", "min"):
             raise UsageError(f"A metric's mode must be max or min, but got '{self.mode}' for '{self.name}'.")
         if self.at not in ("last", "best"):
@@ -701,13 +703,32 @@ class Request:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Request":
-        """Unknown keys of a newer version are left out."""
+        """Unknown keys of a newer version are left out.
+
+        Raises UsageError for what can be no request, so that a damaged run.json ends in no traceback.
+        """
+        if not isinstance(data, dict):
+            raise UsageError(f"`request` must be an object, but is {json.dumps(data):.40}.")
+        for key, kind in (
+            ("task", str),
+            ("space", dict),
+            ("metric", dict),
+            ("search", dict),
+            ("scheduler", dict),
+            ("resources", dict),
+        ):
+            if not isinstance(data.get(key), kind):
+                what = "a text" if kind is str else "an object"
+                raise UsageError(f"`{key}` must be {what}, but is {json.dumps(data.get(key)):.40}.")
+        options, also = data.get("options", {}), data.get("also", [])
+        if not isinstance(options, dict) or not isinstance(also, list | tuple):
+            raise UsageError("`options` must be an object and `also` a list.")
         return cls(
             task=data["task"],
             space=data["space"],
-            options=data.get("options", {}),
+            options=options,
             metric=_of_known_keys(Metric, data["metric"]),
-            also=tuple(_of_known_keys(Metric, each) for each in data.get("also", ())),
+            also=tuple(_of_known_keys(Metric, each) for each in also),
             search=_of_known_keys(SearchSettings, data["search"]),
             scheduler=_of_known_keys(SchedulerSettings, data["scheduler"]),
             budget=_of_known_keys(Budget, data.get("budget", {})),
@@ -726,8 +747,19 @@ def config_key(config: Config) -> str:
 
 
 def _of_known_keys(kind: Any, data: dict[str, Any]) -> Any:
+    if not isinstance(data, dict):
+        raise UsageError(f"a {kind.__name__.lower()} must be an object, but is {json.dumps(data):.40}.")
+    if kind is Metric and "name" not in data:
+        raise UsageError("a metric must have a `name`.")
     names = {f.name for f in fields(kind)}
-    return kind(**{key: value for key, value in data.items() if key in names})
+    values = {key: value for key, value in data.items() if key in names}
+    for name, each in declared("", kind).items():
+        if name in values:
+            try:
+                values[name] = each.read(values[name], names=False)
+            except UsageError as error:
+                raise UsageError(f"`{name}` {error}") from None
+    return kind(**values)
 
 
 def markdown() -> str:

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -144,6 +144,8 @@ class Session:
 
     def take(self, trial: Trial, outcomes: Outcomes, worker: str) -> bool:
         """What a trial's process gave; returns whether the trial goes on."""
+        if trial.over:  # for a reason that the driver alone had
+            return False
         before = trial.iterations
         for outcome, following in zip(outcomes, (*outcomes[1:], None), strict=True):
             if isinstance(outcome, End):
@@ -178,7 +180,7 @@ class Session:
         self._observe(lambda: self.observer.on_tick(self.study))
 
     def tell(self, line: str) -> None:
-        self.observer.tell(line)
+        self._observe(lambda: self.observer.tell(line))
 
     def close(self) -> None:
         """Write that the study is at its end, if something ended it, or every trial is over and the search
@@ -232,6 +234,7 @@ class Session:
         worked = None if seconds is None else round(self._worked.get(trial.number, 0.0) + seconds, 6)
         race = self.study.race
         assert race is not None
+        reason, details = output.shortened(reason, details, output.path_of(self.run.path, trial.number))
         ended = Ended(trial.number, state, reason, details, worked)
         self.journal.write(ended)
         if state is TrialState.FAILED:
@@ -300,7 +303,8 @@ class Session:
         except Exception as error:
             if not self._broken_observer:
                 self._broken_observer = True
-                self.observer.tell(f"showing the study failed, and it goes on: {describe(error)}")
+                with suppress(Exception):  # nor can this be shown, as where the terminal is gone
+                    self.observer.tell(f"showing the study failed, and it goes on: {describe(error)}")
 
     def _score(self, number: int, value: float) -> float:
         """What a rule compares: higher is better; the best so far where that is what counts."""

@@ -14,6 +14,7 @@ from typing import Any
 
 HEAD, TAIL = 2**18, 2**18  # bytes kept of an output that grew beyond LIMIT
 LIMIT = 2**20
+REASON, DETAILS = 1000, 20_000  # characters of a trial's end that the record keeps: every reader reads all
 WATCH = 0.02  # seconds between two looks at its size: 50 MB at the 2.5 GB/s that a pipe-less print can do
 NAMES = ("stdout", "stderr")
 # Held while Python prints and while the middle is cut, so that a cut never takes what came after its look.
@@ -106,6 +107,19 @@ class _Cutter(threading.Thread):
 @lru_cache(maxsize=1)
 def _cutter() -> _Cutter:
     return _Cutter()
+
+
+def shortened(reason: str, details: str, path: Path) -> tuple[str, str]:
+    """Both as the record keeps them; what is left out is counted, with the file that has more of it."""
+    return _middle_out(reason, REASON, path), _middle_out(details, DETAILS, path)
+
+
+def _middle_out(text: str, most: int, path: Path) -> str:
+    if len(text) <= most:
+        return text
+    half = most // 2 - 50  # with what is told, no longer than `most`: it may come by here again
+    left_out = f" … {len(text) - 2 * half:,} characters left out; see {path.parent.name}/{path.name} … "
+    return text[:half] + left_out + text[-half:]
 
 
 def last_words(path: Path) -> tuple[str, str] | None:

@@ -13,8 +13,8 @@ from tuneapp import objective, tasks
 from tuneapp.backends import checkpoints
 from tuneapp.backends.isolation import Baseline
 from tuneapp.backends.outcomes import End, Outcomes, Report
-from tuneapp.backends.output import Output, last_words, path_of
-from tuneapp.errors import TuneappError
+from tuneapp.backends.output import Output, last_words, path_of, shortened
+from tuneapp.errors import TuneappError, printable
 from tuneapp.objective import Context, Diverged, iterate
 from tuneapp.settings import Config, Metrics, Request
 from tuneapp.studies import TrialState
@@ -45,6 +45,7 @@ class Runner:
 
     def begin(self, number: int, config: Config, seed: int) -> None:
         self.close()
+        self.number = number
         self.iterations = 0
         self.seconds = 0.0
         self.plain = False  # the objective returned its result: there will be no other
@@ -113,18 +114,24 @@ class Runner:
         return (report,)
 
     def _end(self, error: BaseException) -> End:
-        match error:
-            case StopIteration():
-                return End(TrialState.FINISHED)
-            case Diverged():
-                return End(TrialState.DIVERGED, describe(error, with_type=False))
-            case TuneappError():
-                return End(TrialState.FAILED, describe(error, with_type=False))
-            case SystemExit():
-                return End(TrialState.FAILED, f"it called sys.exit({error.code!r})", trace_of(error))
-            case KeyboardInterrupt() if not self.shared:
-                raise error
-        return End(TrialState.FAILED, describe(error), trace_of(error))
+        """What the error says of the trial. What is too long for the record goes to the trial's output."""
+        kind = type(error)  # rather than isinstance, which asks the error itself
+        if issubclass(kind, StopIteration):
+            return End(TrialState.FINISHED)
+        if issubclass(kind, KeyboardInterrupt) and not self.shared:
+            raise error
+        if issubclass(kind, TuneappError):
+            state = TrialState.DIVERGED if issubclass(kind, Diverged) else TrialState.FAILED
+            reason, details = describe(error, with_type=False), ""
+        else:
+            state, reason, details = TrialState.FAILED, describe(error), trace_of(error)
+        path = path_of(self.run_path, self.number)
+        short = End(state, *shortened(reason, details, path))
+        if (reason, details) != (short.reason, short.details):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{reason}\n{details}")
+        return short
 
     def _run(self, config: Config, seed: int) -> Generator[Metrics]:
         """The trial's metrics, from the iteration of its checkpoint on: that one is reported again, since
@@ -156,20 +163,30 @@ class Runner:
 
 
 def describe(error: BaseException, with_type: bool = True) -> str:
-    """What an error says, even one whose own words raise."""
+    """What an error says, even one whose own words raise, whatever they raise."""
+    kind = printable(type(error).__name__)
     try:
-        text = str(error)
-    except Exception as second:
+        if isinstance(error, SystemExit):
+            return printable(f"it called sys.exit({error.code!r})")
+        text = printable(str(error))
+    except BaseException as second:
         text = f"its message cannot be shown, since that raises {type(second).__name__}"
-    return f"{type(error).__name__}: {text}" if with_type else text
+        with_type = True
+    return f"{kind}: {text}" if with_type else text
 
 
 def trace_of(error: BaseException) -> str:
-    """The traceback as if the objective had been called by itself."""
-    inner = error.__traceback__
-    while inner is not None and inner.tb_frame.f_code.co_filename in OURS:
-        inner = inner.tb_next
-    return "".join(traceback.format_exception(type(error), error, inner or error.__traceback__))
+    """The traceback as if the objective had been called by itself; empty for an error that can't be looked
+    into."""
+    try:
+        inner = error.__traceback__
+        while inner is not None and inner.tb_frame.f_code.co_filename in OURS:
+            inner = inner.tb_next
+        return printable(
+            "".join(traceback.format_exception(type(error), error, inner or error.__traceback__))
+        )
+    except BaseException:
+        return ""
 
 
 def explain_death(request: Request, reason: str) -> str:

@@ -49,10 +49,11 @@ class Worker:
         self._send(("step",))
 
     def receive(self) -> tuple[Outcomes, str]:
-        """The outcomes, and who gave them as host:pid. Raises EOFError where the process died."""
+        """The outcomes, and who gave them as host:pid. Raises EOFError where the process died, or where its
+        trial wrote into what connects it to us."""
         try:
             return self.connection.recv()  # type: ignore[no-any-return]
-        except (ConnectionError, OSError) as error:
+        except Exception as error:
             raise EOFError from error
 
     def kill(self) -> str:
@@ -90,7 +91,8 @@ def serve(fd: int, driver: int) -> None:
     connection: Connection[Any, Any] = Connection(fd)
     request, run, function = connection.recv()
     runner = Runner(request, Path(run), None if function is None else cloudpickle.loads(function))
-    me = f"{socket.gethostname()}:{os.getpid()}"
+    process = os.getpid()
+    me = f"{socket.gethostname()}:{process}"
     while True:
         try:
             call, *arguments = connection.recv()
@@ -98,7 +100,10 @@ def serve(fd: int, driver: int) -> None:
             return
         if call == "begin":
             runner.begin(*arguments)
-        connection.send((runner.step(), me))
+        outcomes = runner.step()
+        if os.getpid() != process:  # the trial forked, and this is its child
+            os._exit(0)
+        connection.send((outcomes, me))
 
 
 def _end_with(driver: int) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tuneapp.errors import TuneappError, UsageError, nearest
+from tuneapp.errors import TuneappError, UsageError, first_line, nearest
 from tuneapp.files import write_whole
-from tuneapp.settings import Request
-from tuneapp.studies.events import Event, Reported, from_line, to_line
+from tuneapp.settings import Config, Request
+from tuneapp.spaces import Float, Int, Normal, SearchSpace
+from tuneapp.studies.events import Asked, Event, Reported, from_line, to_line
 from tuneapp.studies.study import Study
 
 FORMAT = 1  # of run.json and trials.jsonl; 0.1.0 named none, and is read as well
@@ -120,11 +121,17 @@ class RunDirectory:
         version.
         """
         study, made_by = self._blank()
+        numbers = _numbers_of(study.request)
         for number, event in self._events():
             try:
+                if isinstance(event, Asked):
+                    _check_config(event.config, numbers)
                 study.apply(event if made_by else _of_0_1_0(event))
             except TuneappError as error:
-                raise TuneappError(f"{self.events_file}, line {number}: {error}") from None
+                raise TuneappError(
+                    f"{self.events_file}, line {number}: {first_line(error).rstrip('.')}; restore the file "
+                    "from a copy, or delete the lines from there on to go on from before them."
+                ) from None
         return study
 
     def _blank(self) -> tuple[Study, int]:
@@ -132,19 +139,26 @@ class RunDirectory:
         file = self.path / "run.json"
         try:
             facts = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(facts, dict):
+                raise UsageError(f"it must hold an object, but holds {json.dumps(facts):.40}")
             made_by = facts.pop("format", 0)
-            request = facts.pop("request")
-            if isinstance(made_by, int) and made_by > FORMAT:
+            if not isinstance(made_by, int):
+                raise UsageError(f"`format` must be a whole number, but is {json.dumps(made_by):.40}")
+            if made_by > FORMAT:
                 raise TuneappError(
                     f"{file} has format {made_by}, but this tuneapp reads up to {FORMAT}; use a newer one."
                 )
-            return Study(Request.from_json(request), folder=self.path, facts=facts), made_by
+            request = Request.from_json(facts.pop("request", None))
+            if not isinstance(request.space.get("hyperparameters", {}), dict):
+                raise UsageError("the space must have an object as `hyperparameters`")
+            return Study(request, folder=self.path, facts=facts), made_by
         except FileNotFoundError:
             raise UsageError(
                 f"{self.path} is no run directory: it has no run.json. `tuneapp runs` lists them."
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-            raise TuneappError(f"{file} cannot be read ({error!r}); restore it from a copy.") from error
+        except (OSError, ValueError, RecursionError, UsageError) as error:
+            reason = first_line(error).rstrip(".")
+            raise TuneappError(f"{file} cannot be read: {reason}; restore it from a copy.") from error
 
     def _events(self) -> Iterator[tuple[int, Event]]:
         """(line number from 1, event); the torn end of a line is left out, as are kinds of newer versions."""
@@ -160,6 +174,24 @@ class RunDirectory:
                 ) from None
             if event is not None:
                 yield number, event
+
+
+def _numbers_of(request: Request) -> set[str]:
+    """The hyperparameters that are numbers, as far as the space can be read: a report does with less."""
+    try:
+        space = SearchSpace.from_dict(request.space)
+    except UsageError:
+        return set()
+    return {name for name, each in space.hyperparameters.items() if isinstance(each, Float | Int | Normal)}
+
+
+def _check_config(config: Config, numbers: set[str]) -> None:
+    """Raises TuneappError for a value that nothing can draw or model. Its range is left open: what others
+    ran may lie beside it."""
+    for name, value in config.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name in numbers and not number:
+            raise TuneappError(f"hyperparameter {name} must be a number, but is {json.dumps(value):.40}")
 
 
 def _of_0_1_0(event: Event) -> Event:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tuneapp.errors import TuneappError
+from tuneapp.errors import TuneappError, printable
 from tuneapp.settings import Config, Metrics
 from tuneapp.studies.trials import ENDS, TrialState
 
@@ -118,6 +118,7 @@ _NAMES = {
     "closed": Closed,
 }
 _OPTIONAL = ("worker", "checkpoint", "seconds", "reason", "details", "clock", "budget")
+MOST, MOST_SEED = 10**12, 2**128  # beyond them it is no count, and no seed that a generator takes
 
 
 def to_line(event: Event) -> str:
@@ -138,7 +139,7 @@ def from_line(line: str) -> Event | None:
     """
     try:
         data = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TuneappError(f"is not JSON ({error})") from None
     if not isinstance(data, dict) or not isinstance(data.get("event"), str):
         raise TuneappError(f"must be an object with an `event`, but is {line:.40}")
@@ -163,7 +164,8 @@ def _read(name: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match name:
         case "trial" | "seed" | "iteration" | "samples" | "warmup" | "lag":
-            fits, what = whole and value >= (1 if name in ("iteration", "samples") else 0), "a whole number"
+            low, high = 1 if name in ("iteration", "samples") else 0, MOST_SEED if name == "seed" else MOST
+            fits, what = whole and low <= value <= high, f"a whole number from {low} to {high}"
         case "time" | "clock" | "seconds":
             fits, what = (number and math.isfinite(value)) or (value is None and name != "time"), "a number"
         case "budget":
@@ -180,8 +182,8 @@ def _read(name: str, value: Any) -> Any:
     if not fits:
         raise TuneappError(f"must have {what} as `{name}`, but has {json.dumps(value):.40}")
     if name == "metrics":
-        return {key: _metric(item) for key, item in value.items()}
-    return value
+        return {printable(key): _metric(item) for key, item in value.items()}
+    return printable(value) if type(value) is str else value  # a TrialState is one too
 
 
 def _metric(value: str | float) -> float:

@@ -109,8 +109,7 @@ class Study:
             case Asked():
                 if event.trial != len(self.trials):
                     raise TuneappError(
-                        f"Trials must be asked in order, but {event.trial} follows {len(self.trials) - 1}: "
-                        "trials.jsonl was edited or mixed from two runs."
+                        f"trials must be asked in order, but {event.trial} follows {len(self.trials) - 1}"
                     )
                 self._go_on()
                 self.trials.append(Trial(event.trial, event.config, event.origin, event.seed, asked=now))
@@ -120,15 +119,20 @@ class Study:
                 if trial.started is None:
                     trial.started, trial.started_at = now, event.time
             case Reported():
-                trial = self._trial(event.trial)
+                trial = self._trial_at_work(event)
                 self._go_on()
+                if event.iteration <= trial.iterations:
+                    raise TuneappError(
+                        f"a trial's iterations must follow each other, but {event.iteration} of trial "
+                        f"{event.trial} comes after {trial.iterations}"
+                    )
                 iteration = Iteration(event.iteration, now, event.metrics, event.checkpoint)
                 trial.history.append(iteration)
                 trial.worker = event.worker or trial.worker
                 trial.worked = trial.worked if event.seconds is None else event.seconds
                 self.arrivals.append((event.trial, iteration))
             case Ended():
-                trial = self._trial(event.trial)
+                trial = self._trial_at_work(event)
                 self._go_on()
                 trial.state, trial.reason, trial.ended, trial.ended_at = (
                     event.state,
@@ -145,6 +149,7 @@ class Study:
             case Planned():
                 self._replace_search(lag=event.lag)
             case Tested():
+                self._trial(event.trial)
                 self.test, self.tested = event.metrics, event.trial
             case Closed():
                 self.closed, self.ended_by = True, event.by
@@ -163,8 +168,7 @@ class Study:
     def _trial(self, number: int) -> Trial:
         if not 0 <= number < len(self.trials):
             raise TuneappError(
-                f"An event must follow the asking of its trial, but trial {number} was never asked: "
-                "trials.jsonl was edited or mixed from two runs."
+                f"an event must follow the asking of its trial, but trial {number} was never asked"
             )
         return self.trials[number]
 
@@ -172,6 +176,14 @@ class Study:
         of_this_version = {each.name for each in fields(Budget)}
         changes = {name: value for name, value in changes.items() if name in of_this_version}
         self.request = replace(self.request, budget=replace(self.request.budget, **changes))
+
+    def _trial_at_work(self, event: Reported | Ended) -> Trial:
+        trial = self._trial(event.trial)
+        if trial.over:
+            raise TuneappError(
+                f"nothing may follow the end of a trial, but trial {event.trial} has ended before"
+            )
+        return trial
 
     def _replace_search(self, **changes: Any) -> None:
         self.request = replace(self.request, search=replace(self.request.search, **changes))
