@@ -106,7 +106,7 @@ ENDINGS = (
     "patience",  # so many trials ended since the incumbent
     "failures",  # the first trials failed alike
 )
-_NAMES = {
+NAMES = {
     "asked": Asked,
     "started": Started,
     "restarted": Restarted,
@@ -127,7 +127,7 @@ def to_line(event: Event) -> str:
     if isinstance(event, Ended):
         name = str(data.pop("state"))
     else:
-        name = next(key for key, kind in _NAMES.items() if isinstance(event, kind))
+        name = next(key for key, kind in NAMES.items() if isinstance(event, kind))
     data = {key: value for key, value in data.items() if key not in _OPTIONAL or value not in (None, "")}
     return json.dumps({"event": name, "time": data.pop("time"), **_plain(data)}, allow_nan=False)
 
@@ -144,7 +144,7 @@ def from_line(line: str) -> Event | None:
     if not isinstance(data, dict) or not isinstance(data.get("event"), str):
         raise TuneappError(f"must be an object with an `event`, but is {line:.40}")
     name = data["event"]
-    kind = _NAMES.get(name)
+    kind = NAMES.get(name)
     if kind is None:
         return None
     values = {each.name: data[each.name] for each in fields(kind) if each.name in data}
