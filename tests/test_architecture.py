@@ -111,8 +111,8 @@ def test_run_json_has_the_keys_of_the_page(tmp_path: Path) -> None:
 
 def test_trials_jsonl_has_the_events_and_fields_of_the_page() -> None:
     rows = {row[0]: set(row[1:]) for row in keys("trials.jsonl")}
-    assert set(rows) == set(events._NAMES)
-    for name, kind in events._NAMES.items():
+    assert set(rows) == set(events.NAMES)
+    for name, kind in events.NAMES.items():
         there = {field.name for field in fields(kind)} - {"time", "clock", "state"}
         same = kind is events.Ended and not rows[name]
         assert same or rows[name] == there, name

@@ -132,7 +132,6 @@ def start(
 
     task: the request's, as it was found; None: the one that the request records.
     """
-
     lookup(backend, BACKENDS, "backend")
     machine.check(request.resources)
     _check_show(show)
