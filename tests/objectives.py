@@ -129,3 +129,12 @@ def works_for_a_while(x: float) -> Iterator[float]:
     for _ in range(3):
         time.sleep(0.1)
         yield x
+
+
+def hangs(level: float) -> float:
+    """Leaves its process's id in the folder that it was begun in, and does nothing else any more."""
+    import time
+
+    Path("pid").write_text(str(os.getpid()))
+    time.sleep(600)
+    return level
