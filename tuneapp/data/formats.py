@@ -95,8 +95,15 @@ def read_cifar_pickles(folder: Path) -> ImageSet:
     if not isinstance(classes, list) or not all(isinstance(label, bytes | str) for label in classes):
         raise _torn(meta, f"must hold `{classes_key.decode()}`, the names of the classes")
     return _cifar(
-        entry, train, test, [label if isinstance(label, str) else label.decode() for label in classes]
+        entry, train, test, [label if isinstance(label, str) else _named(label, meta) for label in classes]
     )
+
+
+def _named(label: bytes, file: Path) -> str:
+    try:
+        return label.decode()
+    except UnicodeDecodeError:
+        raise _torn(file, f"must name its classes in UTF-8, but names {label!r:.40}") from None
 
 
 def has_cifar_binary(folder: Path) -> bool:

@@ -16,13 +16,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tuneapp.errors import TuneappError, UsageError, first_line, nearest
+from tuneapp.errors import TuneappError, UsageError, first_line, nearest, printable_json
 from tuneapp.files import write_whole
 from tuneapp.settings import Config, Request
 from tuneapp.spaces import Float, Int, Normal, SearchSpace
 from tuneapp.studies.events import Asked, Event, Reported, from_line, to_line
 from tuneapp.studies.study import Study
 
+LONGEST_NAME = 200  # bytes: file systems take 255, and plots and archives add endings
 FORMAT = 1  # of run.json and trials.jsonl; 0.1.0 named none, and is read as well
 
 
@@ -46,12 +47,16 @@ class RunDirectory:
         """
         if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
             raise UsageError(f"A run's name must be letters, digits, '.', '_' and '-', but got '{name}'.")
+        if name is not None and len(name.encode()) > LONGEST_NAME:
+            raise UsageError(
+                f"A run's name must be at most {LONGEST_NAME} bytes, but has {len(name.encode()):,}."
+            )
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
             path = _claim(runs_dir, name, request.task)
             run = cls(path)
             contents = {"format": FORMAT, "request": request.to_json(), **facts}
-            write_whole(run.path / "run.json", json.dumps(contents, indent=2))
+            write_whole(run.path / "run.json", json.dumps(contents, indent=2)).chmod(0o600)  # holds arguments
             run.events_file.touch()
         except OSError as error:
             raise UsageError(
@@ -138,7 +143,7 @@ class RunDirectory:
         """The study before its first event, and the format that it was written in."""
         file = self.path / "run.json"
         try:
-            facts = json.loads(file.read_text(encoding="utf-8"))
+            facts = printable_json(json.loads(file.read_text(encoding="utf-8")))
             if not isinstance(facts, dict):
                 raise UsageError(f"it must hold an object, but holds {json.dumps(facts):.40}")
             made_by = facts.pop("format", 0)
