@@ -13,6 +13,10 @@ class TuneappError(Exception):
     exit_code = 1
 
 
+class NoRoom(TuneappError):
+    """The file system is full: nobody's fault, so nothing counts as failed, and a resume goes on."""
+
+
 class UsageError(TuneappError):
     """The request itself is wrong: nothing was started."""
 

@@ -4,6 +4,7 @@
 are the truth: a Study is rebuilt from them after a crash, in mid-run, or on another machine.
 """
 
+import errno
 import json
 import os
 import re
@@ -16,13 +17,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tuneapp.errors import TuneappError, UsageError, first_line, nearest, printable_json
+from tuneapp.errors import NoRoom, TuneappError, UsageError, first_line, nearest, printable_json
 from tuneapp.files import write_whole
 from tuneapp.settings import Config, Request
 from tuneapp.spaces import Float, Int, Normal, SearchSpace
 from tuneapp.studies.events import Asked, Event, Reported, from_line, to_line
 from tuneapp.studies.study import Study
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_NAME = 200  # bytes: file systems take 255, and plots and archives add endings
 FORMAT = 1  # of run.json and trials.jsonl; 0.1.0 named none, and is read as well
 
@@ -91,8 +93,8 @@ class RunDirectory:
     def append(self, event: Event) -> Event:
         """Write one event now, as one flushed line, and return it as a reader would see it.
 
-        Raises OSError where there is no room; what was written of the line is then taken back, so that the
-        record stays readable. For the one writer of a run, its Journal.
+        Raises NoRoom where there is none, else OSError; what was written of the line is then taken back, so
+        that the record stays readable. For the one writer of a run, its Journal.
         """
         line = to_line(event)
         packed = line.encode() + b"\n"
@@ -103,14 +105,22 @@ class RunDirectory:
                 written = os.write(file, packed)
                 if written < len(packed):
                     os.write(file, packed[written:])  # raises the reason why it was cut short
-            except OSError:
+            except OSError as error:
                 os.ftruncate(file, before)
+                if error.errno in FULL:
+                    raise self.no_room() from error
                 raise
         finally:
             os.close(file)
         read = from_line(line)
         assert read is not None
         return read
+
+    def no_room(self) -> NoRoom:
+        return NoRoom(
+            f"no room left on the disk of {self.path}; what ran is kept: make room, then go on with "
+            f"`tuneapp resume {self.path.name}`."
+        )
 
     def mend(self) -> None:
         """Cut a torn last line off, so that the next event starts a line of its own."""
