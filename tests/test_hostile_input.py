@@ -1,10 +1,13 @@
 """What comes from elsewhere, whatever is in it: one clear line, no traceback, and no link is followed."""
 
 import csv
+import gzip
 import os
 import pickle
 import random
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from typer.testing import CliRunner
 
 from tuneapp import report, session
 from tuneapp.cli import app
+from tuneapp.data import formats
 from tuneapp.data.formats import read_cifar_pickles
 from tuneapp.errors import TuneappError, UsageError
 from tuneapp.studies import RunDirectory
@@ -191,6 +195,29 @@ def test_a_class_name_that_is_not_in_utf_8_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"caf\xe9"]}, protocol=2))
     with pytest.raises(TuneappError, match=r"batches\.meta must name its classes in UTF-8"):
         read_cifar_pickles(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gz"])
+def test_an_archive_that_unpacks_to_too_much_is_refused_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(formats, "ALWAYS_FITS", 10**5)
+    zeros = tmp_path / "zeros.png"
+    zeros.write_bytes(bytes(10**7))
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    path = folder / {"zip": "a.zip", "tar": "a.tar.gz", "gz": "train-images-idx3-ubyte.gz"}[kind]
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(zeros, "zeros.png")
+    elif kind == "tar":
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(zeros, "zeros.png")
+    else:
+        path.write_bytes(gzip.compress(zeros.read_bytes()))
+    result = invoke("data", "import", "mine", str(path), "--data-dir", str(tmp_path / "data"))
+    assert result.exit_code == 1
+    assert "must unpack to at most" in " ".join(result.output.split())
 
 
 def test_a_folder_that_takes_no_file_is_one_line(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
