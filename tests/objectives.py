@@ -133,3 +133,25 @@ def works_for_a_while(x: float) -> Iterator[float]:
 
 def is_broken(x: float) -> float:
     raise ValueError(f"it is broken at {x}\nwhatever comes")
+
+
+def hangs(level: float) -> float:
+    """Leaves its process's id in the folder that it was begun in, and does nothing else any more."""
+    import time
+
+    Path("pid").write_text(str(os.getpid()))
+    time.sleep(600)
+    return level
+
+
+def has_no_room(x: float) -> float:
+    raise OSError(28, "No space left on device")
+
+
+def keeps_much(x: float, context: Context) -> Iterator[dict[str, float]]:
+    """Checkpoints of 600 kB."""
+    assert context.folder is not None
+    begin = 0 if context.checkpoint is None else int((context.checkpoint / "state").read_text()[:1])
+    for iteration in range(begin + 1, 5):
+        (context.folder / "state").write_text(str(iteration) + "x" * 600_000)
+        yield {"score": x}

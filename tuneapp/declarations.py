@@ -16,6 +16,7 @@ from tuneapp.errors import UnknownName, UsageError, nearest
 
 STUDIES = ("tune", "fed", "effects")  # the commands that begin a study
 RARE = "Rarely needed"
+MOST, MOST_SEED = 10**12, 2**128  # beyond them, a whole number is a slip
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,8 @@ class Declared:
             choose(value, self.names)
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"must be a finite number, but got {value}.")
+        if isinstance(value, int) and abs(value) > (most := MOST_SEED if self.name == "seed" else MOST):
+            raise UsageError(f"must be at most {most:,}, but got a number of {len(str(abs(value)))} digits.")
         if setting.low is not None and not value >= setting.low:
             raise UsageError(f"must be at least {setting.low:g}{unit}, but got {value}.")
         if setting.above is not None and not value > setting.above:

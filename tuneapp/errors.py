@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any, TypeVar
 
 V = TypeVar("V")
 
@@ -11,6 +11,10 @@ class TuneappError(Exception):
     """What must hold, what came, what to do next. The command line prints it without a traceback."""
 
     exit_code = 1
+
+
+class NoRoom(TuneappError):
+    """The file system is full: nobody's fault, so nothing counts as failed, and a resume goes on."""
 
 
 class UsageError(TuneappError):
@@ -46,6 +50,15 @@ def first_line(error: object) -> str:
 def printable(text: str) -> str:
     """The text as a plain str that UTF-8 can hold: a lone surrogate becomes its escape, as `\\ud800`."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def printable_json(data: Any) -> Any:
+    """JSON's values, whose texts are all `printable`."""
+    if isinstance(data, dict):
+        return {printable(key): printable_json(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [printable_json(value) for value in data]
+    return printable(data) if isinstance(data, str) else data
 
 
 def require(holds: bool, name: str, value: object, what: str) -> None:

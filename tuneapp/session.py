@@ -234,7 +234,10 @@ def conclude(run: RunDirectory, study: Study) -> None:
     if best is None:
         return
     folder = run.path / "best"
+    _refuse_link(folder)
     folder.mkdir(exist_ok=True)
+    for file in folder.iterdir():
+        _refuse_link(file)
     task = tasks.from_record(study.request)
     if task.has_test_set and study.tested != best.number:
         kept = best.kept(study.metric)
@@ -261,7 +264,18 @@ def export(run: RunDirectory, folder: Path) -> list[Path]:
         raise UsageError(f"{study.name} has no incumbent to export: no trial has ended well yet.")
     conclude(run, study)
     folder.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copy2(file, folder / file.name)) for file in sorted((run.path / "best").iterdir())]
+    written = []
+    for file in sorted((run.path / "best").iterdir()):
+        _refuse_link(file)
+        _refuse_link(folder / file.name)
+        written.append(Path(shutil.copy2(file, folder / file.name)))
+    return written
+
+
+def _refuse_link(path: Path) -> None:
+    """Raises UsageError for a link, which would have us read or write a file elsewhere."""
+    if path.is_symlink():
+        raise UsageError(f"{path} must be no link, but leads to {path.readlink()}; delete it and try again.")
 
 
 def predict(name: str, runs_dir: Path, images: list[Path], top: int) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ class Metric:
     at: At = "last"  # the iteration that counts of a trial's
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
+        if not isinstance(self.name, str):
             raise UsageError(f"A metric's name must be a text, but got {self.name!r:.40}.")
         if self.mode not in ("max", "min"):
             raise UsageError(f"A metric's mode must be max or min, but got '{self.mode}' for '{self.name}'.")

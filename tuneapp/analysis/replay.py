@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tuneapp.errors import UsageError, nearest
+from tuneapp.errors import UsageError, first_line, nearest
 from tuneapp.settings import Metric
 from tuneapp.stopping.asha import Asha, rungs
 from tuneapp.studies import Study
+
+MOST_ITERATIONS = 10**9
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,61 @@ def curves_of_folder(folder: Path, metric: Metric) -> list[Curve]:
         raise UsageError(f"{folder} must hold CSV files, one a trial, but holds none.")
     curves = []
     for file in files:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.DictReader(lines, skipinitialspace=True))
-        columns = list(rows[0]) if rows else []
+        columns, rows = read_csv(file)
         if metric.name not in columns:
             raise UsageError(
                 f"{file.name} must have a column '{metric.name}', but has {', '.join(columns) or 'no rows'}; "
                 f"name one with --metric.{nearest(metric.name, columns)}"
             )
-        try:
-            points = [(int(float(row[columns[0]])), metric.score(float(row[metric.name]))) for row in rows]
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{file.name} must hold numbers in '{metric.name}', but {error}.") from None
+        points: list[tuple[int, float]] = []
+        for line, row in rows:
+            iteration = _number_in(file, line, row, columns[0])
+            if not abs(iteration) < MOST_ITERATIONS or (points and iteration <= points[-1][0]):
+                raise UsageError(
+                    f"{file.name}, line {line}: iterations must rise, up to {MOST_ITERATIONS:,}, but "
+                    f"{iteration:g} follows {points[-1][0] if points else 'nothing'}; mend that line."
+                )
+            points.append((int(iteration), metric.score(_number_in(file, line, row, metric.name))))
         first = points[0][0]
-        curves.append(Curve(file.stem, [(i - first + 1, s) for i, s in points if math.isfinite(s)]))
+        finite = [(i - first + 1, score) for i, score in points if math.isfinite(score)]
+        if finite:  # else it diverged at once, and no rule would have seen a score of it
+            curves.append(Curve(file.stem, finite))
     return curves
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The names in a CSV file's first line, and (line number, its texts by name) of each other one.
+
+    Raises UsageError for what is no CSV file in UTF-8 whose lines have as many texts as its first one.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.reader(lines, skipinitialspace=True)
+            columns = next(reader, [])
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            f"{path} must be a CSV file in UTF-8, but is not ({first_line(error)}); export it again."
+        ) from None
+    if not columns or not rows:
+        raise UsageError(
+            f"{path} must have a line of names and one line per iteration, but has no iteration."
+        )
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"{path} must name each column once in its first line; rename one.")
+    for line, row in rows:
+        if len(row) != len(columns):
+            raise UsageError(
+                f"{path}, line {line}: must have {len(columns)} values as the first line has names, but has "
+                f"{len(row)}; mend that line."
+            )
+    return columns, [(line, dict(zip(columns, row, strict=True))) for line, row in rows]
+
+
+def _number_in(file: Path, line: int, row: dict[str, str], column: str) -> float:
+    try:
+        return float(row[column])
+    except ValueError:
+        raise UsageError(
+            f"{file.name}, line {line}: '{column:.40}' must hold numbers, but has {row[column]!r:.40}."
+        ) from None

@@ -149,6 +149,9 @@ class Session:
         before = trial.iterations
         for outcome, following in zip(outcomes, (*outcomes[1:], None), strict=True):
             if isinstance(outcome, End):
+                if outcome.no_room:
+                    self.journal.no_room = self.run.no_room()
+                    raise self.journal.no_room
                 self._end(trial, outcome.state, outcome.reason, outcome.details, outcome.seconds)
                 self._tell_of_leftovers(trial, outcome)
                 return False

@@ -22,6 +22,7 @@ class End:
     reason: str = ""
     details: str = ""  # a traceback
     seconds: float = 0.0  # as above
+    no_room: bool = False  # the disk is full: this is no end of the trial, and a resume runs it again
     replace_worker: str = ""  # why no other trial should run in this process; empty: it is as it began
 
 

@@ -1,10 +1,12 @@
 """A trial in the process that runs it, whoever drives that: one iteration per call."""
 
 import os
+import shutil
 import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ from tuneapp.errors import TuneappError, printable
 from tuneapp.objective import Context, Diverged, iterate
 from tuneapp.settings import Config, Metrics, Request
 from tuneapp.studies import TrialState
+from tuneapp.studies.directory import FULL
 from tuneapp.tasks import functions
 
 OURS = (__file__, functions.__file__, objective.__file__)  # what stands between a driver and an objective
+LITTLE_ROOM = 2**26  # bytes: a disk with more was not full, whatever a trial's error says
 MERCY = 1.0  # seconds that a trial whose time is over has to end by itself
 
 
@@ -44,8 +48,17 @@ class Runner:
             _offer_as_main(function)
 
     def begin(self, number: int, config: Config, seed: int) -> None:
+        """What can't be prepared, as on a full disk, is told by the first step."""
         self.close()
         self.number = number
+        self.unready: OSError | None = None
+        try:
+            self._prepare(number, seed)
+        except OSError as error:
+            self.unready = error
+        self.results = self._run(config, seed)
+
+    def _prepare(self, number: int, seed: int) -> None:
         self.iterations = 0
         self.seconds = 0.0
         self.plain = False  # the objective returned its result: there will be no other
@@ -64,7 +77,6 @@ class Runner:
         self.deadline = None if limit is None else time.monotonic() + limit
         if limit is not None and self.output is not None:
             self.output.dump_and_die_after(limit + MERCY)
-        self.results = self._run(config, seed)
 
     def step(self) -> Outcomes:
         """The next iteration, or the end, or an iteration that is the last and the end."""
@@ -90,6 +102,8 @@ class Runner:
             self.output = None
 
     def _step(self) -> Outcomes:
+        if self.unready is not None:
+            return (self._end(self.unready),)
         if self.died_before is not None:
             reason, trace = self.died_before
             return (End(TrialState.FAILED, explain_death(self.request, reason), trace),)
@@ -103,7 +117,10 @@ class Runner:
         self.seconds += time.perf_counter() - self.began
         kept = self.resumed_from
         if kept is None and self.keeps:
-            kept = self.checkpoints.keep(self.iterations, metrics, self.request.metric)
+            try:
+                kept = self.checkpoints.keep(self.iterations, metrics, self.request.metric)
+            except OSError as error:
+                return (self._end(error),)
         self.resumed_from = None
         where = None if kept is None else str(kept.relative_to(self.run_path))
         report = Report(self.iterations, metrics, where, self.seconds)
@@ -120,7 +137,7 @@ class Runner:
             return End(TrialState.FINISHED)
         if issubclass(kind, KeyboardInterrupt) and not self.shared:
             raise error
-        if issubclass(kind, TuneappError):
+        if issubclass(kind, TuneappError | Diverged):
             state = TrialState.DIVERGED if issubclass(kind, Diverged) else TrialState.FAILED
             reason, details = describe(error, with_type=False), ""
         else:
@@ -128,9 +145,12 @@ class Runner:
         path = path_of(self.run_path, self.number)
         short = End(state, *shortened(reason, details, path))
         if (reason, details) != (short.reason, short.details):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{reason}\n{details}")
+            with suppress(OSError):  # no room for it
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(f"{reason}\n{details}")
+        if issubclass(kind, OSError) and shutil.disk_usage(self.run_path).free < LITTLE_ROOM:
+            return replace(short, no_room=error.errno in FULL)  # type: ignore[attr-defined]
         return short
 
     def _run(self, config: Config, seed: int) -> Generator[Metrics]:

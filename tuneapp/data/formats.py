@@ -5,6 +5,7 @@ TuneappError, naming the file, where one is missing or torn.
 """
 
 import gzip
+import io
 import math
 import pickle
 import re
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tuneapp.data.image_sets import ARRAYS, META, Images, ImageSet, Labels, read_array, read_meta
 from tuneapp.errors import TuneappError
 
+MOST_RATIO, ALWAYS_FITS = 200, 2**30  # times its size, and bytes, that an archive may unpack to
 MEND = "mend or fetch that file again"
 IDX_FILE = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
 
@@ -95,8 +97,15 @@ def read_cifar_pickles(folder: Path) -> ImageSet:
     if not isinstance(classes, list) or not all(isinstance(label, bytes | str) for label in classes):
         raise _torn(meta, f"must hold `{classes_key.decode()}`, the names of the classes")
     return _cifar(
-        entry, train, test, [label if isinstance(label, str) else label.decode() for label in classes]
+        entry, train, test, [label if isinstance(label, str) else _named(label, meta) for label in classes]
     )
+
+
+def _named(label: bytes, file: Path) -> str:
+    try:
+        return label.decode()
+    except UnicodeDecodeError:
+        raise _torn(file, f"must name its classes in UTF-8, but names {label!r:.40}") from None
 
 
 def has_cifar_binary(folder: Path) -> bool:
@@ -164,11 +173,30 @@ def _idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(values, dtype=np.uint8, offset=header).reshape(shape)
 
 
+def most_unpacked(path: Path) -> int:
+    """Bytes that an archive may hold: images shrink to a tenth, plain ones perhaps to a hundredth."""
+    return max(ALWAYS_FITS, MOST_RATIO * path.stat().st_size)
+
+
+def refuse_bomb(path: Path, size: int) -> None:
+    """Raises TuneappError for an archive that would unpack to more than any set of images does."""
+    if size > most_unpacked(path):
+        raise TuneappError(
+            f"{path} must unpack to at most {most_unpacked(path):,} bytes, {MOST_RATIO} times its size, but "
+            "holds more; if you trust it, unpack it yourself and import the folder."
+        )
+
+
 def _bytes(path: Path) -> bytes:
     """A file's bytes, unpacked where it is gzipped."""
     try:
         values = path.read_bytes()
-        return gzip.decompress(values) if values[:2] == b"\x1f\x8b" else values
+        if values[:2] != b"\x1f\x8b":
+            return values
+        with gzip.GzipFile(fileobj=io.BytesIO(values)) as file:
+            unpacked = file.read(most_unpacked(path) + 1)
+        refuse_bomb(path, len(unpacked))
+        return unpacked
     except FileNotFoundError:
         raise _torn(path, "must be there, but is not") from None
     except (OSError, EOFError, zlib.error) as error:

@@ -195,9 +195,11 @@ def _unpacked(path: Path, scratch: Path) -> Path:
                     raise TuneappError(
                         f"An archive must stay in its folder, but {path} holds '{outside[0]}': don't use it."
                     )
+                formats.refuse_bomb(path, sum(entry.file_size for entry in archive.infolist()))
                 archive.extractall(target)
         elif tarfile.is_tarfile(path):
             with tarfile.open(path) as archive:
+                formats.refuse_bomb(path, sum(member.size for member in archive))
                 archive.extractall(target, filter="data")
         else:
             raise TuneappError(

@@ -16,7 +16,7 @@ from tuneapp.report import tables
 from tuneapp.report.effects import effects_text, to_json
 from tuneapp.report.guard import LeftOut
 from tuneapp.report.story import progress_of
-from tuneapp.report.tables import trials_frame
+from tuneapp.report.tables import csv_text, trials_frame
 from tuneapp.studies import RunDirectory, Study
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def write(run: RunDirectory, plots: bool = True, tell: Callable[[str], None] | N
     csv = run.path / "trials.csv"
     if not (csv.exists() and progress_of(analysis.study) == "running"):  # then the driver's LiveTable owns it
         with left_out.guard("trials.csv"):
-            write_whole(csv, trials_frame(analysis.study).to_csv(index=False))
+            write_whole(csv, csv_text(trials_frame(analysis.study)))
     if plots:
         with left_out.guard("plots"):
             _write_plots(analysis, run.path / "plots", left_out)

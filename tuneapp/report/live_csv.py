@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuneapp.files import write_whole
-from tuneapp.report.tables import trials_frame
+from tuneapp.report.tables import csv_text, trials_frame
 from tuneapp.studies import Ended, Event, Observer, Study, Trial
 
 PAUSE = 1.0  # seconds between two writes: a thousand short trials are written in a few
@@ -32,7 +32,9 @@ class LiveTable(Observer):
         if not self.columns or set(frame.columns) - set(self.columns):
             frame = trials_frame(replace(study, trials=[each for each in study.trials if each.over]))
             self.columns = list(frame.columns)
-            write_whole(self.path, frame.to_csv(index=False))
+            write_whole(self.path, csv_text(frame))
         else:
-            frame.reindex(columns=self.columns).to_csv(self.path, mode="a", header=False, index=False)
+            rows = csv_text(frame.reindex(columns=self.columns), header=False)
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                file.write(rows)
         self.waiting, self.written = [], time.monotonic()

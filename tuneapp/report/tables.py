@@ -21,6 +21,7 @@ STATE_NAMES = {
     TrialState.RUNNING: "running",
 }
 WIDTH = 100  # columns of the terminal
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet runs begins with one of these
 TOP = 5  # trials in the table of the best
 REPEATED = 5  # configs in the table of those with several seeds
 
@@ -67,6 +68,22 @@ def trials_frame(study: Study) -> "pd.DataFrame":
     ordered = [*(column for column in others if column in set(config_column.values()))]
     ordered += [column for column in others if column not in ordered]
     return frame[[*(column for column in columns if column in frame.columns), *ordered]]
+
+
+def csv_text(frame: "pd.DataFrame", header: bool = True) -> str:
+    """The frame as CSV. A text that a spreadsheet would take for a formula gets an apostrophe before it;
+    numbers stay as they are."""
+    import pandas as pd
+
+    escaped = frame.apply(
+        lambda column: column if pd.api.types.is_numeric_dtype(column) else column.map(_inert)
+    )
+    written: str = escaped.rename(columns=_inert).to_csv(index=False, header=header)
+    return written
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def metric_names(study: Study) -> list[str]:

@@ -4,6 +4,7 @@
 are the truth: a Study is rebuilt from them after a crash, in mid-run, or on another machine.
 """
 
+import errno
 import json
 import os
 import re
@@ -16,13 +17,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tuneapp.errors import TuneappError, UsageError, first_line, nearest
+from tuneapp.errors import NoRoom, TuneappError, UsageError, first_line, nearest, printable_json
 from tuneapp.files import write_whole
 from tuneapp.settings import Config, Request
 from tuneapp.spaces import Float, Int, Normal, SearchSpace
 from tuneapp.studies.events import Asked, Event, Reported, from_line, to_line
 from tuneapp.studies.study import Study
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+LONGEST_NAME = 200  # bytes: file systems take 255, and plots and archives add endings
 FORMAT = 1  # of run.json and trials.jsonl; 0.1.0 named none, and is read as well
 
 
@@ -46,12 +49,16 @@ class RunDirectory:
         """
         if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
             raise UsageError(f"A run's name must be letters, digits, '.', '_' and '-', but got '{name}'.")
+        if name is not None and len(name.encode()) > LONGEST_NAME:
+            raise UsageError(
+                f"A run's name must be at most {LONGEST_NAME} bytes, but has {len(name.encode()):,}."
+            )
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
             path = _claim(runs_dir, name, request.task)
             run = cls(path)
             contents = {"format": FORMAT, "request": request.to_json(), **facts}
-            write_whole(run.path / "run.json", json.dumps(contents, indent=2))
+            write_whole(run.path / "run.json", json.dumps(contents, indent=2)).chmod(0o600)  # holds arguments
             run.events_file.touch()
         except OSError as error:
             raise UsageError(
@@ -86,8 +93,8 @@ class RunDirectory:
     def append(self, event: Event) -> Event:
         """Write one event now, as one flushed line, and return it as a reader would see it.
 
-        Raises OSError where there is no room; what was written of the line is then taken back, so that the
-        record stays readable. For the one writer of a run, its Journal.
+        Raises NoRoom where there is none, else OSError; what was written of the line is then taken back, so
+        that the record stays readable. For the one writer of a run, its Journal.
         """
         line = to_line(event)
         packed = line.encode() + b"\n"
@@ -98,14 +105,22 @@ class RunDirectory:
                 written = os.write(file, packed)
                 if written < len(packed):
                     os.write(file, packed[written:])  # raises the reason why it was cut short
-            except OSError:
+            except OSError as error:
                 os.ftruncate(file, before)
+                if error.errno in FULL:
+                    raise self.no_room() from error
                 raise
         finally:
             os.close(file)
         read = from_line(line)
         assert read is not None
         return read
+
+    def no_room(self) -> NoRoom:
+        return NoRoom(
+            f"no room left on the disk of {self.path}; what ran is kept: make room, then go on with "
+            f"`tuneapp resume {self.path.name}`."
+        )
 
     def mend(self) -> None:
         """Cut a torn last line off, so that the next event starts a line of its own."""
@@ -138,7 +153,7 @@ class RunDirectory:
         """The study before its first event, and the format that it was written in."""
         file = self.path / "run.json"
         try:
-            facts = json.loads(file.read_text(encoding="utf-8"))
+            facts = printable_json(json.loads(file.read_text(encoding="utf-8")))
             if not isinstance(facts, dict):
                 raise UsageError(f"it must hold an object, but holds {json.dumps(facts):.40}")
             made_by = facts.pop("format", 0)

@@ -6,10 +6,11 @@ A line is `{"event": kind, "time": unix seconds, "clock": seconds of running, â€
 
 import json
 import math
+import sys
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tuneapp.errors import TuneappError, printable
+from tuneapp.errors import TuneappError, printable_json
 from tuneapp.settings import Config, Metrics
 from tuneapp.studies.trials import ENDS, TrialState
 
@@ -118,7 +119,8 @@ NAMES = {
     "closed": Closed,
 }
 _OPTIONAL = ("worker", "checkpoint", "seconds", "reason", "details", "clock", "budget")
-MOST, MOST_SEED = 10**12, 2**128  # beyond them it is no count, and no seed that a generator takes
+LARGEST = sys.float_info.max
+MOST = 10**12  # beyond it, nothing is a count
 
 
 def to_line(event: Event) -> str:
@@ -139,6 +141,8 @@ def from_line(line: str) -> Event | None:
     """
     try:
         data = json.loads(line)
+        if "\\ud" in line.lower():  # a lone surrogate, perhaps: no report could be written with one
+            data = printable_json(data)
     except (ValueError, RecursionError) as error:
         raise TuneappError(f"is not JSON ({error})") from None
     if not isinstance(data, dict) or not isinstance(data.get("event"), str):
@@ -164,10 +168,14 @@ def _read(name: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match name:
         case "trial" | "seed" | "iteration" | "samples" | "warmup" | "lag":
-            low, high = 1 if name in ("iteration", "samples") else 0, MOST_SEED if name == "seed" else MOST
-            fits, what = whole and low <= value <= high, f"a whole number from {low} to {high}"
+            low = 1 if name in ("iteration", "samples") else 0
+            fits = whole and low <= value and (value <= MOST or name == "seed")
+            what = f"a whole number from {low}" + ("" if name == "seed" else f" to {MOST:,}")
         case "time" | "clock" | "seconds":
-            fits, what = (number and math.isfinite(value)) or (value is None and name != "time"), "a number"
+            fits, what = (
+                (number and -LARGEST <= value <= LARGEST) or (value is None and name != "time"),
+                "a number",
+            )
         case "budget":
             fits, what = value is None or isinstance(value, dict), "an object"
         case "config":
@@ -182,8 +190,8 @@ def _read(name: str, value: Any) -> Any:
     if not fits:
         raise TuneappError(f"must have {what} as `{name}`, but has {json.dumps(value):.40}")
     if name == "metrics":
-        return {printable(key): _metric(item) for key, item in value.items()}
-    return printable(value) if type(value) is str else value  # a TrialState is one too
+        return {key: _metric(item) for key, item in value.items()}
+    return value
 
 
 def _metric(value: str | float) -> float:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from tuneapp.errors import NoRoom
 from tuneapp.studies.directory import RunDirectory
 from tuneapp.studies.events import Event
 from tuneapp.studies.study import Study
@@ -18,11 +19,16 @@ class Journal:
         """listeners hear of each event once it is written and the study knows of it, in their order."""
         self.run, self.study = run, study
         self.listeners = listeners or []
+        self.no_room: NoRoom | None = None  # ends this driver, whoever catches it on its way
         self._clock_before = study.clock  # what earlier drivers have run
         self._first: float | None = None  # this driver's first event: what lies before it is a pause
 
     def write(self, event: Event) -> None:
-        written = self.run.append(replace(event, time=time.time(), clock=self.clock()))
+        try:
+            written = self.run.append(replace(event, time=time.time(), clock=self.clock()))
+        except NoRoom as error:
+            self.no_room = error
+            raise
         self.study.apply(written)
         for listener in self.listeners:
             listener(written)

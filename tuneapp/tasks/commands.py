@@ -1,6 +1,7 @@
 """A program as an objective: run once per trial, its result read from what it prints or writes."""
 
 import codecs
+import ctypes
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile
 from tuneapp.tasks.base import Command, Runnable, Target, Task, refuse_empty
 
+PR_SET_PDEATHSIG = 1
 NAME = "command"
 OUT = "out"  # {out} in a command stands for a file of the trial's own, which the program may write as JSON
 PLACEHOLDER = "{number}"  # in a pattern: a number as programs print it
@@ -188,7 +190,7 @@ def _lines(words: list[str], folder: str | None, timeout: float | None) -> Itera
     try:
         process = subprocess.Popen(
             words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=_ends_with(os.getpid()),
         )  # fmt: skip
     except OSError as error:
         raise TuneappError(f"'{words[0]}' cannot be run: {error.strerror}.") from None
@@ -263,6 +265,21 @@ class _Splitter:
         if chunk and len(pieces[-1]) < LONGEST_LINE:
             self.begun = pieces.pop()
         return [piece for piece in pieces if piece]
+
+
+def _ends_with(worker: int) -> Callable[[], None] | None:
+    """What a program does before it begins, to be ended when its worker is killed; None where the system
+    can't do it. The thread that starts a program waits for it: the system looks at that one."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec, little is safe
+
+    def end_with_worker() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != worker:
+            os._exit(1)
+
+    return end_with_worker
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -1,12 +1,12 @@
 """Learning curves that others wrote as CSV files, as a run directory: judged like a study of our own."""
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuneapp.analysis.replay import read_csv
 from tuneapp.errors import UsageError
 from tuneapp.search.plan import Cell, Plan, Table, make_plan
 from tuneapp.settings import Config, Metric, Metrics, Request, SchedulerSettings, SearchSettings
@@ -154,25 +154,18 @@ def _config(stem: str, words: Mapping[str, Any]) -> tuple[Config, int]:
 
 def _history(path: Path) -> list[Metrics]:
     """One item per row: columns by our names, accuracies as shares."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(csv.DictReader(lines))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} must be a CSV file in UTF-8, but is not: {error}.") from None
-    if not rows:
-        raise UsageError(f"{path} must have a line of names and one line per epoch, but has no epoch.")
     history: list[Metrics] = []
-    for line, row in enumerate(rows, 2):
+    for line, row in read_csv(path)[1]:
         metrics: Metrics = {}
         for head, text in row.items():
-            column = _column(str(head))
+            column = _column(head)
             if column in ITERATION or not text:
                 continue
             try:
                 metrics[column] = float(text)
-            except (ValueError, TypeError):
+            except ValueError:
                 raise UsageError(
-                    f"{path}, line {line}: '{head}' must be a number, but is {text!r:.40}."
+                    f"{path}, line {line}: '{head:.40}' must be a number, but is {text!r:.40}; mend it."
                 ) from None
         history.append(metrics)
     for column in history[0]:

@@ -49,6 +49,8 @@ def drive(session: Session) -> None:
             iterations_before = _iterations(study)
             session.plan(at_once)
             error = _fit(session, at_once, callbacks)
+            if session.journal.no_room is not None:
+                raise session.journal.no_room
             if error is None:
                 return
             stuck = _iterations(study) == iterations_before
