@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -324,3 +325,36 @@ def test_a_closure_reaches_rays_workers(options: dict[str, Any], ray_here: None)
         lambda x: -abs(x - shift), {"x": tuneapp.Float(0, 1)}, samples=3, **{**options, "backend": "ray"}
     )
     assert study.counts()["finished"] == 3
+
+
+def test_effects_are_judged_from_python(options: dict[str, Any]) -> None:
+    study = tuneapp.effects(
+        lambda x, y: x + 0.1 * y,
+        ["x", ("x", "y")],
+        {"x": tuneapp.Float(0, 1), "y": tuneapp.Float(0, 1)},
+        values={"x": [0.25, 0.75]},
+        seeds=2,
+        **options,
+    )
+    assert study.counts()["finished"] == len(study.trials) == 12  # six cells, x alone among them
+    assert study.best is not None
+    assert study.best.config["x"] == 0.75
+    assert "x = 0.75" in repr(study) or "0.75" in repr(study)
+    with pytest.raises(tuneapp.UsageError, match="Did you mean 'x'"):
+        tuneapp.effects(lambda x: x, "xx", {"x": tuneapp.Float(0, 1)}, **options)
+
+
+def test_runs_are_compared_and_replayed_from_python(options: dict[str, Any]) -> None:
+    def curve(x: float) -> Iterator[float]:
+        yield from (x, 2 * x, 3 * x)
+
+    for name in ("one", "two"):
+        tuneapp.tune(
+            curve, {"x": tuneapp.Float(0, 1)}, samples=3, scheduler="none", seed=len(name) + ord(name[0]),
+            **{**options, "name": name},
+        )  # fmt: skip
+    compared = tuneapp.compare(["one", "two"], options["runs_dir"])
+    assert [course.name for course in compared.courses] == ["one", "two"]
+    told = tuneapp.replay("one", grace=1, reduction=2, orders=20, runs_dir=options["runs_dir"])
+    assert 0 <= told.kept <= 1
+    assert 0 < told.used <= 1

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuneapp.api import Study, ask_tell, read, resume, tune
+    from tuneapp.api import Study, ask_tell, compare, effects, read, replay, resume, tune
     from tuneapp.errors import TuneappError, UsageError
     from tuneapp.objective import Context
     from tuneapp.own_loop import AskTell
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "tuneapp.errors": ["TuneappError", "UsageError"],
     "tuneapp.own_loop": ["AskTell"],
-    "tuneapp.api": ["Study", "ask_tell", "read", "resume", "tune"],
+    "tuneapp.api": ["Study", "ask_tell", "compare", "effects", "read", "replay", "resume", "tune"],
     "tuneapp.objective": ["Context"],
     "tuneapp.settings": ["Metric"],
     "tuneapp.spaces": [
@@ -55,7 +55,10 @@ __all__ = [
     "TuneappError",
     "UsageError",
     "ask_tell",
+    "compare",
+    "effects",
     "read",
+    "replay",
     "resume",
     "tune",
 ]

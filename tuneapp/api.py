@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from tuneapp import session, studies, tasks
 from tuneapp.errors import UsageError
 from tuneapp.own_loop import AskTell
+from tuneapp.search.plan import make_plan
 from tuneapp.settings import (
     Config,
     Metric,
@@ -21,12 +22,16 @@ from tuneapp.settings import (
 )
 from tuneapp.spaces import SearchSpace
 from tuneapp.spaces.files import SpaceFile, load
+from tuneapp.spaces.section import TableRequest
 from tuneapp.studies import Trial
 from tuneapp.tasks import functions
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from tuneapp.analysis.compare import Comparison
+    from tuneapp.analysis.replay import WhatIf
 
 Space = Mapping[str, Any] | SearchSpace | str | Path  # hyperparameters by name, or a search-space file
 RUNS = RunSettings().runs_dir
@@ -38,13 +43,13 @@ class Study(studies.Study):
     """All trials of a command: `best`, `trials`, `counts()`, and what follows."""
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """One row a trial, in the order of asking: what it is, its hyperparameters, its metrics."""
+        """One row per trial, in the order of asking: what it is, its hyperparameters, its metrics."""
         from tuneapp import report
 
         return report.trials_frame(self)
 
     def plot(self, name: str, *arguments: Any, **options: Any) -> "Figure":
-        """A picture of tuneapp's report: `plot("results")`, `plot("contour", "x", "y")`.
+        """A plot of tuneapp's report: `plot("results")`, `plot("contour", "x", "y")`.
 
         Raises UsageError for a name that is none.
         """
@@ -82,15 +87,69 @@ def tune(
     given = by_section(settings)
     subject = _subject(score, space, given.get("options", {}))
     chosen = Settings.of(subject.file.sections, given)
-    request, notes = session.make_request(subject, _with_points(subject.file.space, points), chosen)
-    run = chosen.run
-    with ExitStack() as stack:
-        show = _show(stack, callbacks, run)
-        for note in notes:
-            show.observer.tell(note)
-        argv = [f"tuneapp.tune({subject.name if score is None else functions.name_of(score)})", *sys.argv]
-        study = session.start(request, run.runs_dir, run.name, argv, show, run.backend, subject)
-    return _offered(study)
+    return _started("tune", subject, _with_points(subject.file.space, points), chosen, callbacks)
+
+
+def effects(
+    score: Callable[..., Any] | str,
+    vary: str | tuple[str, str] | Sequence[str | tuple[str, str]],
+    space: Space | None = None,
+    *,
+    values: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int = 3,
+    combine: bool = False,
+    callbacks: Sequence[Callback] = (),
+    **settings: Unpack[SettingsDict],
+) -> Study:
+    """What hyperparameters do: vary each alone, on several seeds, as `tuneapp effects` does.
+
+    score and space: as in `tune`; the space's first point, its gaps filled with the middle of each domain, is
+    what the others stay at. vary: a name, a pair of names to be varied together, or several of these.
+    values: name -> what to try; else three values of its domain. seeds: how many every value is run with.
+    combine: also run the single winners put together. settings: as in `tune`; nothing is stopped early
+    unless `scheduler` says so. Raises UsageError for what could not be run.
+    """
+    given = by_section({"scheduler": "none", **settings}, "effects")
+    subject = _subject(score, space, given.get("options", {}))
+    chosen = Settings.of(subject.file.sections, given)
+    tried = {name: list(listed) for name, listed in (values or {}).items()}
+    tables = []
+    for group in [vary] if isinstance(vary, str | tuple) else vary:
+        names = (group,) if isinstance(group, str) else group
+        tables.append(TableRequest(names, {name: tried[name] for name in names if name in tried}))
+    first = 1000 * chosen.search.seed
+    plan, narrowed = make_plan(subject.file.space, tables, seeds=range(first, first + seeds), combine=combine)
+    planned = {"algorithm": "cells", "samples": plan.most_trials, "warmup": 0, "plan": plan.to_json()}
+    chosen = Settings.of(subject.file.sections, given, {"search": planned})
+    return _started("effects", subject, narrowed, chosen, callbacks)
+
+
+def compare(runs: Sequence[str | Path], runs_dir: str | Path = RUNS) -> "Comparison":
+    """Runs side by side: incumbents at equal trials, iterations and seconds, and configs that they share.
+
+    runs: 2 to 12 names, paths or `latest`, of the same metric; raises UsageError for others.
+    """
+    from tuneapp.analysis.compare import compare as compared
+
+    return compared([studies.find_run(str(run), Path(runs_dir)).read() for run in runs])
+
+
+def replay(
+    run: str | Path = "latest",
+    *,
+    grace: int = 1,
+    reduction: int = 3,
+    orders: int = 400,
+    seed: int = 0,
+    runs_dir: str | Path = RUNS,
+) -> "WhatIf":
+    """What ASHA with this grace and reduction would have stopped of a run's trials, and whether the winner
+    survives, over `orders` random arrival orders. Raises UsageError for a run without results."""
+    from tuneapp.analysis.replay import curves_of_study, what_if
+
+    curves = curves_of_study(studies.find_run(str(run), Path(runs_dir)).read())
+    longest = max((curve.points[-1][0] for curve in curves), default=1)
+    return what_if(curves, grace, reduction, longest, orders, seed)
 
 
 def resume(
@@ -154,6 +213,26 @@ def _offered(study: studies.Study) -> Study:
     """The same study, with what is offered beside."""
     given = {each.name: getattr(study, each.name) for each in fields(study) if each.init}
     return Study(**given)
+
+
+def _started(
+    command: str,
+    subject: tasks.Task,
+    space: SearchSpace,
+    settings: Settings,
+    callbacks: Sequence[Callback],
+) -> Study:
+    """A new study of a task, run to its end."""
+    request, notes = session.make_request(subject, space, settings)
+    run = settings.run
+    with ExitStack() as stack:
+        show = _show(stack, callbacks, run)
+        for note in notes:
+            show.observer.tell(note)
+        name = subject.name if subject.function is None else functions.name_of(subject.function)
+        argv = [f"tuneapp.{command}({name})", *sys.argv]
+        study = session.start(request, run.runs_dir, run.name, argv, show, run.backend, subject)
+    return _offered(study)
 
 
 def _subject(
