@@ -20,8 +20,8 @@ STATES = {
     **dict.fromkeys(misconduct.HARMLESS, TrialState.FINISHED),
     **dict.fromkeys(misconduct.LIMITED, TrialState.LIMITED),
 }
-# Ray's own processes need their files, and a fork of one of its workers is a worker without its threads.
-NOT_ON_RAY = {"no files", "a fork"}
+# Ray's own processes need their files and share a group, and a fork of its worker lacks its threads.
+NOT_ON_RAY = {"no files", "a fork", "SIGTERM for all"}
 ON_RAY = [kind for kind in misconduct.KINDS if kind not in NOT_ON_RAY]
 
 
