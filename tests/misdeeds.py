@@ -29,8 +29,9 @@ from typing import Any
 import numpy as np
 import torch
 
-torch.set_default_dtype(torch.float64)  # as a user's module does it: each trial finds it so
-warnings.filterwarnings("ignore", message="as a user's module does it")
+if "pytest" not in sys.modules:  # in a worker: the tests' own process must stay as it is for other tests
+    torch.set_default_dtype(torch.float64)  # as a user's module does it: each trial finds it so
+    warnings.filterwarnings("ignore", message="as a user's module does it")
 KEPT: list[Any] = []  # keeps what a trial leaves behind alive
 
 

@@ -105,7 +105,9 @@ def test_a_function_that_yields_is_stopped_early(project: Path) -> None:
 
 @pytest.mark.parametrize(("function", "state"), [("fails", TrialState.FAILED), ("nan", TrialState.DIVERGED)])
 def test_the_exit_code_tells_of_failed_trials(project: Path, function: str, state: TrialState) -> None:
-    study = tune(f"objective.py:{function}", "--param", "x=float:0:1", "--samples", "4", code=1)
+    study = tune(
+        f"objective.py:{function}", "--param", "x=float:0:1", "--samples", "4", "--keep-going", code=1
+    )
     assert state in {trial.state for trial in study.trials}
     assert len(study.trials) == 4
 

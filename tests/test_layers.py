@@ -14,7 +14,7 @@ LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlin
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """The contracts, held against the package in this folder."""
     return subprocess.run(
-        ["lint-imports", "--no-cache", str(ROOT / "pyproject.toml")],
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", str(ROOT / "pyproject.toml")],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder), "NO_COLOR": "1"},
         capture_output=True,
