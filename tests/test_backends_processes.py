@@ -158,7 +158,7 @@ def test_what_is_missing_alone_is_computed_when_a_run_goes_on(make_run: MakeRun)
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
-    run = make_run("slow_curve", samples=6, max_iterations=9)
+    run = make_run("slow_curve", samples=20, scheduler="none", max_iterations=9)
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path\n"
     code += "from driving import local; from tuneapp.studies import RunDirectory\n"
     code += "local(RunDirectory(Path(sys.argv[1])))"
