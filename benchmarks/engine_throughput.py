@@ -2,19 +2,20 @@
 
 | 2 trials at once | trials | trials/s | CPU ms per trial at 1,000 / 5,000 / 10,000 | MB there | on disk |
 |---|---|---|---|---|---|
-| tuneapp, local, random | 1000 | 266.7 and 180.4 | 0.65 and 0.88 | 142 | 13 files, 1.7 MB |
-| tuneapp, Ray, random | 1000 | 130.3 and 118.3 | 1.78 and 1.98 | 248 | 13 files, 1.7 MB |
-| Ray Tune, random, class, best settings | 1000 | 73.4 and 18.3 | 6.61 and 8.07 | 259 | 1005 files, 9.7 MB |
-| tuneapp, local, random | 10000 | 115.7 | 0.90 / 0.75 / 1.06 | 142 / 151 / 160 | 13 files, 8.1 MB |
-| the same again | 10000 | 212.9 | 0.90 / 0.62 / 0.65 | 142 / 151 / 160 | 13 files, 8.0 MB |
-| tuneapp, Ray, random | 10000 | 57.7 | 1.85 / 2.38 / 2.29 | 248 / 256 / 267 | 13 files, 8.1 MB |
-| the same again | 10000 | 75.0 | 2.04 / 2.51 / 2.15 | 248 / 255 / 267 | 13 files, 8.0 MB |
+| tuneapp, local, random | 1000 | 743.3 | 0.59 | 140 | 13 files, 1.7 MB |
+| tuneapp, Ray, random | 1000 | 199.6 and 220.2 | 1.76 and 1.45 | 248 | 13 files, 1.7 MB |
+| Ray Tune, random, class, best settings | 1000 | 78.0 and 116.4 | 6.89 and 6.23 | 258 | 1005 files, 9.7 MB |
+| tuneapp, local, random | 10000 | 645.4 | 0.72 / 0.67 / 0.78 | 140 / 149 / 158 | 13 files, 8.0 MB |
+| the same again | 10000 | 587.1 | 0.78 / 0.64 / 0.83 | 140 / 149 / 158 | 13 files, 8.0 MB |
+| tuneapp, Ray, random | 10000 | 307.8 | 1.39 / 1.58 / 1.73 | 248 / 257 / 266 | 13 files, 8.0 MB |
+| the same again | 10000 | 332.9 | 1.44 / 1.42 / 1.32 | 248 / 257 / 267 | 13 files, 8.0 MB |
+| the same again | 10000 | 236.0 | 2.05 / 2.06 / 2.35 | 247 / 256 / 266 | 13 files, 8.0 MB |
 | Ray Tune, random, class, best settings | 5000 | 32.8 | 8.42 / 8.74 | 261 / 366 | 5005 files, 48.8 MB |
-| tuneapp, local, bayes | 100 | 5.5 | | | 13 files, 0.7 MB |
-| tuneapp, Ray, bayes | 100 | 4.7 | | | 13 files, 0.7 MB |
+| tuneapp, local, bayes | 100 | 37.5 | | | 13 files, 0.7 MB |
+| tuneapp, Ray, bayes | 100 | 16.1 | | | 13 files, 0.7 MB |
 
-Of 1,000 trials: two rounds of the three in turn. On 2 cores of an AMD EPYC that others used as well (load 6
-to 12: one set-up differs by half between two rounds): read ratios, and CPU before trials/s. Ray 2.60.0,
+Of 1,000 trials: rounds of the three in turn, of which two are shown. On 2 cores of an AMD EPYC with nothing else
+running (load 0 to 2), but Ray Tune's 5,000 trials at load 6 to 12: there, read CPU and memory alone. Ray 2.60.0,
 Python 3.11.7; the commands are in benchmarks/README.md.
 
 A throughput is trials / the time from the first trial's end to the last one's. CPU is that of the driver's
