@@ -14,9 +14,9 @@
 | tuneapp, local, bayes | 100 | 37.5 | | | 13 files, 0.7 MB |
 | tuneapp, Ray, bayes | 100 | 16.1 | | | 13 files, 0.7 MB |
 
-Of 1,000 trials: rounds of the three in turn, of which two are shown. On 2 cores of an AMD EPYC with nothing else
-running (load 0 to 2), but Ray Tune's 5,000 trials at load 6 to 12: there, read CPU and memory alone. Ray 2.60.0,
-Python 3.11.7; the commands are in benchmarks/README.md.
+Of 1,000 trials: rounds of the three in turn, of which two are shown. On 2 cores of an AMD EPYC with
+nothing else running (load 0 to 2), but Ray Tune's 5,000 trials at load 6 to 12: there, read CPU and memory
+alone. Ray 2.60.0, Python 3.11.7; the commands are in benchmarks/README.md.
 
 A throughput is trials / the time from the first trial's end to the last one's. CPU is that of the driver's
 process per trial, over the 800 trials before the mark; memory is its resident set there. Files and bytes
