@@ -155,3 +155,12 @@ def keeps_much(x: float, context: Context) -> Iterator[dict[str, float]]:
     for iteration in range(begin + 1, 5):
         (context.folder / "state").write_text(str(iteration) + "x" * 600_000)
         yield {"score": x}
+
+
+def leaves_a_thread_and_goes_on(x: float) -> Iterator[float]:
+    """Starts a thread that outlives it, and would yield for ever."""
+    import threading
+
+    threading.Thread(target=threading.Event().wait, daemon=True, name="left").start()
+    while True:
+        yield x

@@ -91,6 +91,17 @@ def test_a_limit_that_cuts_a_trial_with_more_to_give_is_told(
     assert "2 trials were cut at the limit of 4 iterations" in report.summary(study)
 
 
+@pytest.mark.parametrize("drive", BACKENDS)
+def test_a_worker_is_replaced_after_a_trial_that_was_dropped_and_left_a_thread(
+    make_run: MakeRun, drive: Callable[..., Study]
+) -> None:
+    run = make_run("leaves_a_thread_and_goes_on", samples=3, scheduler="none", max_iterations=2, concurrent=1)
+    study = drive(run)
+    assert [trial.state for trial in study.trials] == [TrialState.FINISHED] * 3
+    assert [trial.iterations for trial in study.trials] == [2, 2, 2]
+    assert len({trial.worker for trial in study.trials}) == 3
+
+
 def test_a_trial_that_ends_at_its_limit_by_itself_is_finished(make_run: MakeRun) -> None:
     run = make_run("works_for_a_while", samples=1, scheduler="none", max_iterations=3)
     assert driving.local(run, knows_limit=False).trials[0].state is TrialState.FINISHED

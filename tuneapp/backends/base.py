@@ -153,7 +153,8 @@ class Session:
                     self.journal.no_room = self.run.no_room()
                     raise self.journal.no_room
                 self._end(trial, outcome.state, outcome.reason, outcome.details, outcome.seconds)
-                self._tell_of_leftovers(trial, outcome)
+                if outcome.replace_worker:
+                    self.tell_of_leftovers(f"trial {trial.number} left behind {outcome.replace_worker}")
                 return False
             if not self._report(trial, outcome, worker, ends=following is not None):
                 return False
@@ -333,12 +334,13 @@ class Session:
                 f"idle or guess; --warmup {at_once} gives each a random config first."
             )
 
-    def _tell_of_leftovers(self, trial: Trial, end: End) -> None:
-        if end.replace_worker and not self._told_of_leftovers:
+    def tell_of_leftovers(self, what: str) -> None:
+        """Tell once what made a worker be replaced."""
+        if not self._told_of_leftovers:
             self._told_of_leftovers = True
             self.tell(
-                f"trial {trial.number} left behind {end.replace_worker}; its worker was replaced, as after "
-                "any trial that does so (a worker's start costs a second or so)."
+                f"{what}; its worker was replaced, as after any trial that does so (a worker's start costs a "
+                "second or so)."
             )
 
 

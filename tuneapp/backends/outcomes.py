@@ -26,4 +26,4 @@ class End:
     replace_worker: str = ""  # why no other trial should run in this process; empty: it is as it began
 
 
-Outcomes = tuple[Report | End, ...]
+Outcomes = tuple[Report | End, ...]  # empty: not begun, the process must be replaced first

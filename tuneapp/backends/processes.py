@@ -75,6 +75,11 @@ class _Driver:
         except EOFError:
             self._died(trial, worker.kill())
             return
+        if not outcomes:
+            self.session.tell_of_leftovers("a trial that was ended early left something behind")
+            worker.kill()
+            self._begin(trial, self._worker())
+            return
         if self.session.take(trial, outcomes, name):
             worker.step()
             self.running[worker] = trial

@@ -49,7 +49,11 @@ class Runner:
 
     def begin(self, number: int, config: Config, seed: int) -> None:
         """What can't be prepared, as on a full disk, is told by the first step."""
+        dropped = self.results is not None  # a trial that a rule or its limit ended: nobody has looked since
         self.close()
+        self.unfit = bool(dropped and self.baseline is not None and self.baseline.leftovers())
+        if self.unfit:
+            return
         self.number = number
         self.unready: OSError | None = None
         try:
@@ -79,7 +83,13 @@ class Runner:
             self.output.dump_and_die_after(limit + MERCY)
 
     def step(self) -> Outcomes:
-        """The next iteration, or the end, or an iteration that is the last and the end."""
+        """The next iteration, or the end, or an iteration that is the last and the end.
+
+        Empty where the trial was not begun: the one before left something behind in this process, which must
+        be replaced.
+        """
+        if self.unfit:
+            return ()
         outcomes = self._step()
         if isinstance(outcomes[-1], End):
             self.close()

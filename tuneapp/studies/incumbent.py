@@ -67,12 +67,16 @@ class Race:
 
 def ranked(trials: Iterable[Trial], metric: Metric) -> list[Trial]:
     """The succeeded trials with a value, the incumbent first, those that lost at a rung last."""
-    scored = [trial for trial in trials if trial.succeeded and trial.value(metric) is not None]
+    scored = _with_value(trials, metric)
     return sorted(scored, key=Race(metric, scored).rank, reverse=True)
 
 
 def undefeated(trials: Iterable[Trial], metric: Metric) -> list[Trial]:
     """The succeeded trials with a value that did not lose at a rung, in the given order."""
-    scored = [trial for trial in trials if trial.succeeded and trial.value(metric) is not None]
+    scored = _with_value(trials, metric)
     race = Race(metric, scored)
     return [trial for trial in scored if not race.lost(trial)]
+
+
+def _with_value(trials: Iterable[Trial], metric: Metric) -> list[Trial]:
+    return [trial for trial in trials if trial.succeeded and trial.value(metric) is not None]

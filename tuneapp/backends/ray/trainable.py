@@ -46,7 +46,10 @@ class TrialActor(tune.Trainable):
         return result
 
     def step(self) -> dict[str, Any]:
-        return {"outcomes": self.runner.step()}  # never `done`: the session says when a trial ends
+        outcomes = self.runner.step()
+        if not outcomes:  # Ray then starts the trial on another worker
+            raise RuntimeError("the trial before left something behind in this worker")
+        return {"outcomes": outcomes}  # never `done`: the session says when a trial ends
 
     def cleanup(self) -> None:
         self.runner.close()
